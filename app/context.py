@@ -101,6 +101,7 @@ class AppContext:
                     self.preload(version.benchmark.name, version.version)
         recovery.recover_at_start(self.database, self.storage, scores_here=bool(self.settings.scoring_processes))
         self.ranker.renew_all()
+        self.database.listen()
         self.runner.start()
         if self.settings.webhooks_per_user:
             self._webhook_sender.start()

@@ -12,11 +12,15 @@ from sqlalchemy import URL, Connection
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionError
 
+from app.db.notifications import Listener, notify_changes
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from sqlalchemy import Engine
     from sqlalchemy.pool import PoolProxiedConnection
+
+    from app.db.changes import Changes
 
 WRITE_LOCK, SERVER_LOCK = 0x1D5B0A2D, 0x1D5B0A2E
 """Keys of the advisory locks on PostgreSQL: of each writing transaction, and of the server. No other software may use them."""
@@ -58,6 +62,12 @@ class Backend(Protocol):
 
         A commit of this process counts at once, that of another process after some milliseconds. All calls come from one thread.
         """
+
+    def notify(self, connection: Connection, submission_ids: Iterable[str]) -> None:
+        """Arrange that other processes hear which submissions the transaction changes, once it commits."""
+
+    def listen(self, engine: Engine, changes: Changes) -> None:
+        """From now on, announce the changes of other processes."""
 
     def claim_server(self, engine: Engine) -> None:
         """Make this process the only server of the database, as long as it runs; RuntimeError if another server is."""
@@ -104,6 +114,12 @@ class SQLite:
         (version,) = self._watcher.cursor().execute("PRAGMA data_version").fetchone()
         return int(version)
 
+    def notify(self, connection: Connection, submission_ids: Iterable[str]) -> None:
+        """Do nothing: requests find out themselves what an operator's command has changed."""
+
+    def listen(self, engine: Engine, changes: Changes) -> None:
+        """Do nothing, as `notify` does."""
+
     def claim_server(self, engine: Engine) -> None:
         """Do nothing: the file is in the data folder, which the server locks."""
 
@@ -135,13 +151,14 @@ class PostgreSQL:
         self._watcher: Any = None
         self._connecting: threading.Thread | None = None
         self._server: Any = None
+        self._listener: Listener | None = None
         self._process = secrets.token_hex(8)  # tells notifications of this process from those of others
         self._has_changed = False
         self._commits = 0
         self._counting = threading.Lock()
 
     def configure(self, connection: Any) -> None:
-        """Set the time zone, the longest wait for a lock and within a transaction, and the digits of floats of a new connection."""
+        """Set the time zone, the longest waits for a lock and within a transaction, and the digits of floats."""
         with connection.cursor() as cursor:
             cursor.execute("SET TIME ZONE 'UTC'")
             cursor.execute(f"SET lock_timeout = {self._busy_milliseconds}")
@@ -198,6 +215,21 @@ class PostgreSQL:
             return  # the next call of `revision` tries again
         self._watcher = watcher
 
+    def notify(self, connection: Connection, submission_ids: Iterable[str]) -> None:
+        """Send the ids in a notification."""
+        notify_changes(connection, self._process, submission_ids)
+
+    def listen(self, engine: Engine, changes: Changes) -> None:
+        """Start a thread that receives the notifications."""
+
+        def hear(submission_ids: Iterable[str] | None) -> None:
+            # First, so that whoever hears of a change finds no page in the cache that lacks it.
+            with self._counting:
+                self._commits += 1
+            changes.announce(submission_ids)
+
+        self._listener = Listener(lambda: _own_connection(engine), self._process, hear)
+
     def claim_server(self, engine: Engine) -> None:
         """Hold the server's advisory lock on a connection of its own."""
         self._server = _own_connection(engine)
@@ -218,7 +250,9 @@ class PostgreSQL:
         return None
 
     def close(self) -> None:
-        """Close the connections of `revision` and `claim_server`."""
+        """Close the connections of `revision`, `listen` and `claim_server`."""
+        if self._listener is not None:
+            self._listener.stop()
         if self._connecting is not None:
             self._connecting.join()
         for connection in (self._watcher, self._server):

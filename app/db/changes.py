@@ -53,12 +53,15 @@ class Changes:
                 if not self._waiting[submission_id]:
                     del self._waiting[submission_id]
 
-    def announce(self, submission_ids: Iterable[str]) -> None:
-        """Call the listeners, and set the events of all requests that wait for these submissions; without ids, do nothing."""
+    def announce(self, submission_ids: Iterable[str] | None) -> None:
+        """Call the listeners, and set the events of all requests that wait for these submissions; without ids, do nothing.
+
+        None means that any submission may have changed.
+        """
         with self._lock:
-            changed_ids = set(submission_ids)
+            changed_ids = set(self._waiting if submission_ids is None else submission_ids)
             watchers = [watcher for changed in changed_ids for watcher in self._waiting.get(changed, ())]
-            listeners = list(self._listeners) if changed_ids else []
+            listeners = list(self._listeners) if changed_ids or submission_ids is None else []
         for listener in listeners:
             listener()
         for loop, event in watchers:

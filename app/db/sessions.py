@@ -97,6 +97,8 @@ class Database:
                 yield session
                 if self._tickets:
                     defer_tickets(session)
+                if changed := session.info.get(CHANGED_IDS):
+                    self._backend.notify(session.connection(), changed)
         finally:
             self._backend.after_commit()  # also if the answer to a commit was lost
             self._write_lock.release()
@@ -108,6 +110,10 @@ class Database:
         The call does not wait for the write lock. All calls must come from one thread, because they share one connection.
         """
         return self._backend.revision(self.engine)
+
+    def listen(self) -> None:
+        """From now on, announce what other processes change to the requests and listeners of `changes`; PostgreSQL only."""
+        self._backend.listen(self.engine, self.changes)
 
     def claim_server(self) -> None:
         """Make this process the only server of the database, until the process ends.

@@ -46,7 +46,7 @@ def recover(database: Database, stalled_seconds: float) -> None:
     with database.write() as session:
         _requeue_lost(session, stalled_seconds)
     with database.write() as session:
-        waiting: dict[str, int] = dict(session.execute(WAITING_TICKETS).tuples().all())
+        waiting: dict[str, int] = {name: number for name, number in session.execute(WAITING_TICKETS)}  # noqa: C416 -- dict() would not know the types
         for name in Queue:
             claimable = session.scalar(select(func.count()).select_from(queue.claimable(name).subquery())) or 0
             note_ticket(session, name, count=max(0, claimable - waiting.get(name, 0)))

@@ -1,7 +1,7 @@
 """``python -m tests.app.gated_worker work``: a worker that counts as dead after 2 s, and waits for a gate before it scores.
 
-While the file that GATE names exists, each evaluation waits after its claim, unless there is also a file with the worker's process
-id. A file beside the gate tells of each claim.
+While the file that GATE names exists, each evaluation waits after its claim, unless there is also a file named by the worker's
+process id. A file beside the gate tells of each claim.
 """
 
 from __future__ import annotations

@@ -63,6 +63,7 @@ def test_environment_variables_set_the_settings(monkeypatch: pytest.MonkeyPatch)
         ("event_days", 6),
         ("practice_days", 6),
         ("audit_days", 365),
+        ("scoring_processes", -1),
         ("scoring_processes", 0),
         ("scoring_processes", 65),
     ],
@@ -70,6 +71,13 @@ def test_environment_variables_set_the_settings(monkeypatch: pytest.MonkeyPatch)
 def test_unsafe_values_are_rejected(name: str, value: Any) -> None:
     with pytest.raises(ValidationError):
         Settings(**{name: value})
+
+
+def test_only_postgresql_can_leave_scoring_to_workers() -> None:
+    address = "postgresql://ldsboard@db.example.org/ldsboard"
+    assert Settings(scoring_processes=0, database_url=address).scoring_processes == 0
+    with pytest.raises(ValidationError, match="LDSBOARD_SCORING_PROCESSES=0 needs PostgreSQL"):
+        Settings(scoring_processes=0)
 
 
 def test_server_with_unsafe_settings_reports_the_reason_and_exits(service: Service) -> None:
