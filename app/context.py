@@ -10,6 +10,7 @@ from app.accounts.key_sets import KeySets
 from app.accounts.quotas import Quotas, UnverifiedQuota
 from app.accounts.rate_limits import RateLimiter, WaitLimiter
 from app.benchmarks.catalog import current_versions, version_folder
+from app.db.presence import Presence, Use
 from app.db.sessions import Database
 from app.feedback.addresses import Addresses
 from app.feedback.sender import Sender
@@ -31,24 +32,19 @@ class AppContext:
     Creating an AppContext locks the data folder and opens the database and the storage. `start` begins scoring; `close` ends
     scoring, closes the database and releases the lock.
 
-    Attributes
-    ----------
-    streaming
-        Ids of the submissions whose file is arriving in a single request.
-
     Raises
     ------
     RuntimeError
-        Another server uses this data folder.
+        Another server uses this data folder or database, and does not share it.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.data_lock = data_lock.lock_data_folder(settings.data_dir)
-        self.database = Database(
-            settings.resolved_database_url, settings.busy_seconds, tickets=not settings.scoring_processes
-        )
-        self.database.claim_server()
+        scores_here = bool(settings.scoring_processes)
+        folder = settings.data_dir
+        self.data_lock = data_lock.lock_data_folder(folder).lock if scores_here else data_lock.share_data_folder(folder)
+        self.database = Database(settings.resolved_database_url, settings.busy_seconds, tickets=not scores_here)
+        self.presence = Presence(self.database, Use.ALONE if scores_here else Use.SERVER)
         self.storage = Storage(settings.storage_dir, settings.spare_bytes)
         self.sandbox = Sandbox.of(settings.scoring_processes)
         self._evaluator = Evaluator(
@@ -83,23 +79,25 @@ class AppContext:
         self.key_sets = KeySets()
         self.mint_limiter = RateLimiter(settings.mints_per_minute)
         self.webhook_addresses = Addresses.of(settings)
-        self._webhook_sender = Sender(self.database, self.webhook_addresses, settings.public_url)
+        self._webhook_sender = Sender(
+            self.database, self.webhook_addresses, settings.public_url, leads=self.presence.leads
+        )
         self.rate_limiter = RateLimiter(settings.requests_per_minute)
         self.wait_limiter = WaitLimiter()
-        self.streaming: set[str] = set()
 
     def start(self) -> None:
         """Start the fork server, recover the work that an earlier process left unfinished, and start scoring.
 
-        If only workers in other processes score, there is no fork server here. Changed boards are ranked, and the calls of
-        webhooks start unless the operator allows no webhooks.
+        A server that leaves scoring to workers starts no fork server. Changed boards are ranked, and the calls of webhooks start
+        unless the operator allows no webhooks.
         """
         if self.settings.scoring_processes:
             self.sandbox.start()
             with self.database.read() as session:
                 for version in current_versions(session):
                     self.preload(version.benchmark.name, version.version)
-        recovery.recover_at_start(self.database, self.storage, scores_here=bool(self.settings.scoring_processes))
+        if self.presence.leads():
+            recovery.recover_at_start(self.database, self.storage, self.presence)
         self.ranker.renew_all()
         self.database.listen()
         self.runner.start()
@@ -121,11 +119,14 @@ class AppContext:
         # If evaluations still run, the fork server is left running until this process ends: without the fork server, these
         # evaluations would count as failed.
         self.database.close()
-        self.data_lock.lock.release()
+        self.presence.close()
+        self.data_lock.release()
 
     def _recover(self) -> None:
+        if not self.presence.leads():
+            return
         recovery.expire_multipart_uploads(self.database, self.storage)
         running = self._evaluator.running.keys() if self.settings.scoring_processes else None
-        recovery.recover_lost(self.database, running, self.streaming)
+        recovery.recover_lost(self.database, running, self.presence)
         self.ranker.renew_all()
         self._retention.sweep_if_due()

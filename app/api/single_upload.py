@@ -110,7 +110,7 @@ async def _receive_reserved(upload: _Upload, body: Body, submission_id: str) -> 
             await run_in_threadpool(upload.expire, submission_id)
         raise
     finally:
-        upload.context.streaming.discard(submission_id)
+        upload.context.presence.discard(submission_id)
 
 
 @dataclass(frozen=True)
@@ -221,7 +221,7 @@ class _Upload:
                 session, self.account.id, version, self.wanted, self.context.quotas, self.account.verified_origin
             )
             idempotency.store_key(session, self.key, submission)
-            self.context.streaming.add(submission.id)  # before the commit, or recovery could expire the submission
+            self.context.presence.add(submission.id)  # before the commit, or recovery could expire the submission
         return submission.id, False
 
     def check_same_file(self) -> None:

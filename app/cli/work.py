@@ -10,6 +10,7 @@ import typer
 from app.benchmarks.catalog import current_versions, version_folder
 from app.cli.common import fail, open_database
 from app.database_url import database_url
+from app.db.presence import Presence, Use
 from app.scoring.evaluator import Evaluator
 from app.scoring.sandbox.client import Sandbox
 from app.submissions.storage import Storage
@@ -24,7 +25,7 @@ def work(
 
     Start as many workers as you like, with the settings of the servers. A worker that is stopped or killed loses nothing.
     """
-    with open_database() as (settings, database):
+    with open_database(RuntimeError) as (settings, database):
         if settings.scoring_processes:
             raise fail(
                 "The server evaluates submissions itself. For workers, set LDSBOARD_SCORING_PROCESSES=0 for the server and for "
@@ -32,6 +33,7 @@ def work(
             )
         from app.scoring.worker import Worker  # noqa: PLC0415 -- procrastinate is slow to import
 
+        presence = Presence(database, Use.WORKER)
         sandbox = Sandbox.of(concurrency)
         sandbox.start()
         with database.read() as session:
@@ -42,6 +44,6 @@ def work(
         address = database_url(settings.resolved_database_url).set(drivername="postgresql")
         typer.echo(f"Evaluating at most {concurrency} at the same time. Press Ctrl-C to stop.")
         with asyncio.Runner() as runner:
-            runner.run(Worker(address.render_as_string(hide_password=False), evaluator, concurrency).run())
+            runner.run(Worker(address.render_as_string(hide_password=False), evaluator, presence, concurrency).run())
         # The evaluations that still run were requeued. Without their processes, the threads end, and save nothing.
         sandbox.stop()

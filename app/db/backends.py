@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from app.db.changes import Changes
 
-WRITE_LOCK, SERVER_LOCK = 0x1D5B0A2D, 0x1D5B0A2E
-"""Keys of the advisory locks on PostgreSQL: of each writing transaction, and of the server. No other software may use them."""
+WRITE_LOCK = 0x1D5B0A2D
+"""Key of the advisory lock of each writing transaction on PostgreSQL. No other software may use it."""
 
 COMMITS = "ldsboard_commits"
 """Channel on which every writing transaction on PostgreSQL that changes rows sends a notification at its commit."""
@@ -68,9 +68,6 @@ class Backend(Protocol):
 
     def listen(self, engine: Engine, changes: Changes) -> None:
         """From now on, announce the changes of other processes."""
-
-    def claim_server(self, engine: Engine) -> None:
-        """Make this process the only server of the database, as long as it runs; RuntimeError if another server is."""
 
     def unfit(self, connection: Any) -> str | None:
         """Return why the database cannot be used, or None."""
@@ -120,9 +117,6 @@ class SQLite:
     def listen(self, engine: Engine, changes: Changes) -> None:
         """Do nothing, as `notify` does."""
 
-    def claim_server(self, engine: Engine) -> None:
-        """Do nothing: the file is in the data folder, which the server locks."""
-
     def unfit(self, connection: Any) -> str | None:  # noqa: ARG002 -- every SQLite that Python has will do
         """Return None."""
         return None
@@ -150,7 +144,6 @@ class PostgreSQL:
         self._busy_milliseconds = max(1, round(1000 * busy_seconds))  # 0 would mean to wait for ever
         self._watcher: Any = None
         self._connecting: threading.Thread | None = None
-        self._server: Any = None
         self._listener: Listener | None = None
         self._process = secrets.token_hex(8)  # tells notifications of this process from those of others
         self._has_changed = False
@@ -209,7 +202,7 @@ class PostgreSQL:
     def _listen(self, engine: Engine) -> None:
         """Open the connection that `revision` uses."""
         try:
-            watcher = _own_connection(engine)
+            watcher = own_connection(engine)
             watcher.execute(f"LISTEN {COMMITS}")
         except (OperationalError, NoConnectionError, psycopg.Error):
             return  # the next call of `revision` tries again
@@ -228,16 +221,7 @@ class PostgreSQL:
                 self._commits += 1
             changes.announce(submission_ids)
 
-        self._listener = Listener(lambda: _own_connection(engine), self._process, hear)
-
-    def claim_server(self, engine: Engine) -> None:
-        """Hold the server's advisory lock on a connection of its own."""
-        self._server = _own_connection(engine)
-        if not self._server.execute(f"SELECT pg_try_advisory_lock({SERVER_LOCK})").fetchone()[0]:
-            raise RuntimeError(
-                "Another server uses the database in LDSBOARD_DATABASE_URL, with another data folder. "
-                "Stop that server, or set LDSBOARD_DATABASE_URL to another database."
-            )
+        self._listener = Listener(lambda: own_connection(engine), self._process, hear)
 
     def unfit(self, connection: Any) -> str | None:
         """Return why the database cannot be used: its version or its encoding."""
@@ -250,18 +234,17 @@ class PostgreSQL:
         return None
 
     def close(self) -> None:
-        """Close the connections of `revision`, `listen` and `claim_server`."""
+        """Close the connections of `revision` and `listen`."""
         if self._listener is not None:
             self._listener.stop()
         if self._connecting is not None:
             self._connecting.join()
-        for connection in (self._watcher, self._server):
-            if connection is not None:
-                connection.close()
-        self._watcher = self._server = None
+        if self._watcher is not None:
+            self._watcher.close()
+        self._watcher = None
 
 
-def _own_connection(engine: Engine) -> Any:
+def own_connection(engine: Engine) -> Any:
     """Return a new connection of psycopg that does not belong to the pool, without transactions."""
     pooled = engine.raw_connection()
     connection: Any = pooled.driver_connection

@@ -115,16 +115,6 @@ class Database:
         """From now on, announce what other processes change to the requests and listeners of `changes`; PostgreSQL only."""
         self._backend.listen(self.engine, self.changes)
 
-    def claim_server(self) -> None:
-        """Make this process the only server of the database, until the process ends.
-
-        Raises
-        ------
-        RuntimeError
-            Another server uses the database.
-        """
-        self._backend.claim_server(self.engine)
-
     def unfit(self, connection: Connection) -> str | None:
         """Return why the database cannot be used, or None."""
         return self._backend.unfit(connection.connection.driver_connection)

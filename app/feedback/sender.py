@@ -19,7 +19,7 @@ from app.feedback.requests import send
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from app.db.sessions import Database
     from app.feedback.addresses import Addresses
@@ -52,15 +52,23 @@ class Sender:
         The public address of the site, for links in messages.
     verify
         Context that verifies the certificates of receivers; by default, the context of httpx.
+    leads
+        Tells whether this server is the one that makes calls, if several share a database.
     """
 
     def __init__(
-        self, database: Database, addresses: Addresses, public_url: str, verify: ssl.SSLContext | None = None
+        self,
+        database: Database,
+        addresses: Addresses,
+        public_url: str,
+        verify: ssl.SSLContext | None = None,
+        leads: Callable[[], bool] = lambda: True,
     ) -> None:
         self._database = database
         self._addresses = addresses
         self._public_url = public_url
         self._verify = verify
+        self._leads = leads
         self._stopping = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._woken: asyncio.Event | None = None
@@ -127,6 +135,8 @@ class Sender:
         """
         messages: list[Message] = []
         outdated, unwritten = [], []
+        if not self._leads():
+            return messages
         try:
             with self._database.read() as session:
                 for call in due_calls(session, busy, limit):

@@ -20,6 +20,7 @@ from app.database_url import database_url
 from app.db import copying, integrity
 from app.db.copying import CopyError
 from app.db.migration import revision, revisions, upgrade
+from app.db.presence import Presence, Use
 from app.db.sessions import Database
 from app.management import consistency
 from app.submissions.storage import Storage
@@ -83,7 +84,7 @@ def move(settings: Settings, target_address: str, *, replace_nul: bool = False) 
                     f"A server uses the data folder {folder}. Stop the server, then repeat the command."
                 ) from None
         source = held.enter_context(closing(Database(settings.resolved_database_url)))
-        _claim(source, "A server uses the database. Stop the server, then repeat the command.")
+        _claim(held, source, "A server or a worker uses the database. Stop it, then repeat the command.")
         # The first connection only holds the write lock: the second one cannot write, and sees one state.
         held.enter_context(source.writer.connect()).begin()
         reading = held.enter_context(source.engine.connect())
@@ -95,7 +96,9 @@ def move(settings: Settings, target_address: str, *, replace_nul: bool = False) 
             )
         _check_values(reading, target_url.get_dialect()(), replace_nul=replace_nul)
         target = held.enter_context(closing(_prepared_target(target_url)))
-        _claim(target, f"A server uses the target, or the target is what you want to move. {_another(target_url)}")
+        _claim(
+            held, target, f"A server uses the target, or the target is what you want to move. {_another(target_url)}"
+        )
         with target.writer.begin() as writing:
             return _copy(reading, writing, settings, replace_nul=replace_nul)
 
@@ -210,10 +213,10 @@ def _check_values(source: Connection, target: Dialect, *, replace_nul: bool) -> 
     raise MoveError("\n  ".join(["Some values do not fit the target:", *lines]) + f"\n{hint}")
 
 
-def _claim(database: Database, refusal: str) -> None:
-    """Keep servers from using a PostgreSQL database; raise MoveError if a server uses the database."""
+def _claim(held: ExitStack, database: Database, refusal: str) -> None:
+    """Keep servers and workers from using a PostgreSQL database; raise MoveError if one uses the database."""
     try:
-        database.claim_server()
+        held.callback(Presence(database, Use.ALONE).close)
     except RuntimeError:
         raise MoveError(refusal) from None
 

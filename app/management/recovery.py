@@ -11,26 +11,30 @@ from app.submissions import files, lifecycle, multipart
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
+    from app.db.presence import Presence
     from app.db.sessions import Database
     from app.submissions.storage import Storage
 
 
-def recover_at_start(database: Database, storage: Storage, *, scores_here: bool = True) -> None:
+def recover_at_start(database: Database, storage: Storage, presence: Presence) -> None:
     """Clean up what an earlier server process left unfinished, and queue the missing rescorings; call this before scoring starts.
 
-    If this server scores, claimed evaluations are requeued, because the processes that ran them have ended; workers in other
-    processes look after their evaluations themselves. Single uploads that had not arrived
-    completely expire. Incomplete files, and stored files to which no submission refers, are deleted. The hashed identities of
-    accounts that were deleted at least 90 days ago are deleted too, except those of banned users.
+    Single uploads that had not arrived completely expire. Stored files to which no submission refers are deleted. The hashed
+    identities of accounts that were deleted at least 90 days ago are deleted too, except those of banned users.
+
+    If no other process uses the database, claimed evaluations are requeued, because the processes that ran them have ended, and
+    incomplete files are deleted. Otherwise the workers look after their evaluations, and other servers may be receiving files.
     """
     with database.write() as session:
-        if scores_here:
+        session.connection()  # takes the write lock
+        if presence.is_alone:
             queue.requeue_abandoned(session)
-        lifecycle.expire_single_uploads(session)
+        lifecycle.expire_single_uploads(session, presence.arriving())
         rescoring.queue_rescorings(session)
         deleted_accounts.forget_identities(session)
         files.delete_unreferenced(session, storage, storage.stored_hashes())
-    storage.delete_incomplete()
+    if presence.is_alone:
+        storage.delete_incomplete()
 
 
 def expire_multipart_uploads(database: Database, storage: Storage) -> None:
@@ -45,7 +49,7 @@ def expire_multipart_uploads(database: Database, storage: Storage) -> None:
             storage.delete_parts(upload)
 
 
-def recover_lost(database: Database, running: AbstractSet[int] | None, streaming: AbstractSet[str]) -> None:
+def recover_lost(database: Database, running: AbstractSet[int] | None, presence: Presence) -> None:
     """Requeue the claimed evaluations that no worker is running, and expire the single uploads whose connection is closed.
 
     Such evaluations and uploads remain if their end could not be saved, for instance because the database was locked.
@@ -54,12 +58,12 @@ def recover_lost(database: Database, running: AbstractSet[int] | None, streaming
     ----------
     running
         Ids of the evaluations that this server is running; None if only workers in other processes score.
-    streaming
-        Ids of the submissions whose file is arriving in a single request.
+    presence
+        Knows the submissions whose file is arriving in a single request.
     """
     with database.write() as session:
         session.connection()
-        # Ids are added to `running` and `streaming` only under this write lock, so no worker or connection owns any other row.
+        # Ids are added to `running` and to the arriving uploads only under this write lock, so nobody owns any other row.
         if running is not None:
             queue.requeue_abandoned(session, frozenset(running))
-        lifecycle.expire_single_uploads(session, frozenset(streaming))
+        lifecycle.expire_single_uploads(session, presence.arriving())

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import procrastinate
+import psycopg
 import structlog
 from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Status
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from procrastinate.jobs import Job
 
+    from app.db.presence import Presence
     from app.scoring.evaluator import Evaluator
 
 HEARTBEAT_SECONDS, STALLED_SECONDS = 10.0, 30.0
@@ -59,8 +61,9 @@ class Worker:
         Number of first evaluations that run at the same time.
     """
 
-    def __init__(self, address: str, evaluator: Evaluator, concurrency: int) -> None:
+    def __init__(self, address: str, evaluator: Evaluator, presence: Presence, concurrency: int) -> None:
         self._evaluator = evaluator
+        self._presence = presence
         self._slots = {Queue.SCORING.value: concurrency, Queue.RESCORING.value: 1, RECOVERY: 1}
         self._threads = {name: ThreadPoolExecutor(slots, name) for name, slots in self._slots.items()}
         self._app = procrastinate.App(
@@ -79,9 +82,10 @@ class Worker:
             loop.add_signal_handler(number, self._stop.set)
         while not self._stop.is_set():
             try:
+                await self._in_thread(RECOVERY, self._presence.renew)
                 async with self._app.open_async():
                     await self._work()
-            except (ConnectorException, SQLAlchemyError, BusyError, OSError) as error:
+            except (ConnectorException, SQLAlchemyError, psycopg.Error, BusyError, OSError) as error:
                 log.warning("worker.disconnected", about="the database is away; trying again", exc_info=error)
             await _first(self._stop.wait(), asyncio.sleep(RESTART_SECONDS))
         await self._in_thread(RECOVERY, self._evaluator.release)

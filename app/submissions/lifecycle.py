@@ -25,7 +25,7 @@ from ldsboard.formats.score_files import read_header
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Container
 
     from sqlalchemy.orm import Session
 
@@ -240,12 +240,12 @@ def expire(session: Session, submission_id: str, detail: str) -> bool:
     return transition(session, submission_id, State.UPLOADING, State.EXPIRED, detail=detail)
 
 
-def expire_single_uploads(session: Session, streaming: Collection[str] = ()) -> None:
-    """Expire all submissions that wait for a single upload, except those in `streaming`, whose file is still arriving."""
+def expire_single_uploads(session: Session, arriving: Container[str] = ()) -> None:
+    """Expire all submissions that wait for a single upload, except those in `arriving`, whose file is still arriving."""
     interrupted = select(Submission.id).where(
         Submission.state == State.UPLOADING,
         Submission.id.not_in(select(Upload.submission_id)),
-        Submission.id.not_in(streaming),
     )
     for submission_id in session.scalars(interrupted).all():
-        expire(session, submission_id, "upload interrupted")
+        if submission_id not in arriving:
+            expire(session, submission_id, "upload interrupted")

@@ -36,7 +36,7 @@ def harness(database: Database, tmp_path: Path, toy: Example) -> Iterator[Servic
     """A database, a storage folder and the toy benchmark, without a server."""
     opened = ServiceHarness(database, tmp_path, toy)
     yield opened
-    opened.sandbox.stop()
+    opened.close()
 
 
 @pytest.fixture

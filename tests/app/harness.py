@@ -10,6 +10,7 @@ from app.accounts import users
 from app.accounts.quotas import Quotas
 from app.benchmarks import catalog
 from app.db.models import Attribution, Event, Kind, Measurement, State, Submission
+from app.db.presence import Presence, Use
 from app.leaderboard.views import leaderboard_view
 from app.management import withdrawal
 from app.scoring.evaluator import Evaluator
@@ -33,6 +34,7 @@ class ServiceHarness:
 
     def __init__(self, database: Database, folder: Path, toy: Example) -> None:
         self.database = database
+        self.presence = Presence(database, Use.ALONE)
         self.storage = Storage(folder / "files")
         self.quotas = Quotas(50, 300)
         self.sandbox = Sandbox()
@@ -58,6 +60,11 @@ class ServiceHarness:
             with self.database.write() as session:
                 lifecycle.accept(session, self.storage, submission_id, arrival, self.quotas)
         return submission_id
+
+    def close(self) -> None:
+        """End the scoring processes, and leave the database to others."""
+        self.sandbox.stop()
+        self.presence.close()
 
     def move(self, submission_id: str, before: State, after: State) -> None:
         with self.database.write() as session:

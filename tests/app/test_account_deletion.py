@@ -187,7 +187,7 @@ def test_crash_before_the_files_are_deleted_is_repaired_at_the_next_start(
     monkeypatch.setattr(account_deletion, "delete_unreferenced", lambda *_: None)  # as if the process were killed
     delete_account(harness)
     assert (harness.files(), _rows(harness)) == (1, {})
-    recovery.recover_at_start(harness.database, harness.storage)
+    recovery.recover_at_start(harness.database, harness.storage, harness.presence)
     assert harness.files() == 0
 
 

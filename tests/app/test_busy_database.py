@@ -134,7 +134,7 @@ def test_recovery_requeues_only_claims_that_no_worker_runs(harness: ServiceHarne
     ids = [harness.accept(npy(toy.scores(seed=seed)), f"m{seed}") for seed in (1, 2)]
     with harness.database.write() as session:
         claims = [queue.claim(session), queue.claim(session)]
-    recover_lost(harness.database, {claimed.id for claimed in claims[1:] if claimed}, set())
+    recover_lost(harness.database, {claimed.id for claimed in claims[1:] if claimed}, harness.presence)
     assert [harness.state(submission_id) for submission_id in ids] == [State.QUEUED, State.SCORING]
     assert harness.evaluator.evaluate_next()
     assert [harness.state(submission_id) for submission_id in ids] == [State.SCORED, State.SCORING]
@@ -143,7 +143,8 @@ def test_recovery_requeues_only_claims_that_no_worker_runs(harness: ServiceHarne
 
 def test_recovery_expires_only_uploads_without_a_connection(harness: ServiceHarness, toy: Example) -> None:
     ids = [harness.reserve(len(npy(toy.scores())), method) for method in ("lost", "coming")]
-    recover_lost(harness.database, set(), {ids[1]})
+    harness.presence.add(ids[1])
+    recover_lost(harness.database, set(), harness.presence)
     assert [harness.state(submission_id) for submission_id in ids] == [State.EXPIRED, State.UPLOADING]
 
 
@@ -154,7 +155,7 @@ class RecoveringSandbox(Sandbox):
 
     def score(self, *arguments: Any) -> dict[str, PartResult]:
         """Run a recovery, then score."""
-        recover_lost(self.harness.database, self.harness.evaluator.running.keys(), set())
+        recover_lost(self.harness.database, self.harness.evaluator.running.keys(), self.harness.presence)
         return super().score(*arguments)
 
 

@@ -22,6 +22,7 @@ from app.db.backends import is_busy
 from app.db.base import Base, now
 from app.db.migration import SCRIPTS, MigrationError, is_own_table, upgrade
 from app.db.models import File
+from app.db.presence import Presence, Use
 from app.db.sessions import Database
 from tests.app.service import until
 
@@ -171,12 +172,10 @@ def _fresh(connection: Connection, query: str) -> object:
 
 def test_second_server_of_a_database_is_refused(cluster: Cluster) -> None:
     url = cluster.create()
-    with closing(Database(url)) as database, closing(Database(url)) as other:
-        database.claim_server()
-        with pytest.raises(RuntimeError, match="Another server uses the database"):
-            other.claim_server()
-    with closing(Database(url)) as next_server:
-        next_server.claim_server()
+    with closing(Database(url)) as database:
+        with closing(Presence(database, Use.ALONE)), pytest.raises(RuntimeError, match="Another server or worker uses"):
+            Presence(database, Use.ALONE)
+        Presence(database, Use.ALONE).close()
 
 
 @pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])

@@ -44,11 +44,11 @@ def test_same_identity_creates_no_new_account_for_some_time(harness: ServiceHarn
         assert "1" not in session.scalars(select(Identity.subject)).all()
     with pytest.raises(ProblemError, match="or later to create a new account"), harness.database.write() as session:
         external_identities.find_or_add_user(session, *IDENTITY)
-    recovery.recover_at_start(harness.database, harness.storage)
+    recovery.recover_at_start(harness.database, harness.storage, harness.presence)
     with harness.database.write() as session:
         assert session.scalar(select(func.count()).select_from(Identity)) == 1
         session.get_one(User, first).deleted_at = now() - deleted_accounts.WAIT
-    recovery.recover_at_start(harness.database, harness.storage)
+    recovery.recover_at_start(harness.database, harness.storage, harness.presence)
     with harness.database.write() as session:
         assert session.scalar(select(func.count()).select_from(Identity)) == 0
         assert external_identities.find_or_add_user(session, *IDENTITY).name == "zora-2"

@@ -18,6 +18,7 @@ from app.database_url import database_url
 from app.db.accounts import Token
 from app.db.migration import upgrade
 from app.db.models import Event
+from app.db.presence import Presence, Use
 from app.db.sessions import Database
 from tests.app.moving import dump, fill, is_empty, literals, move, moved
 from tests.app.ports import reserved_port
@@ -64,9 +65,10 @@ def test_running_server_is_not_moved(filled: FilledDatabase, tmp_path: Path, clu
     with lock_data_folder(tmp_path / "data"):
         assert "A server uses the data folder" in refusal(tmp_path, filled.url, target)
     with closing(Database(used := cluster.create())) as server:
-        server.claim_server()  # a server on another machine, with another data folder
-        assert "A server uses the database. Stop the server" in refusal(tmp_path, used, target)
-        assert "A server uses the target" in refusal(tmp_path, filled.url, used)
+        for use in Use:  # on another machine, with another data folder
+            with closing(Presence(server, use)):
+                assert "A server or a worker uses the database. Stop it" in refusal(tmp_path, used, target)
+                assert "A server uses the target" in refusal(tmp_path, filled.url, used)
     assert not (tmp_path / "new.sqlite3").exists()
     assert is_empty(used)
     moved(tmp_path, filled.url, used)

@@ -53,7 +53,7 @@ def test_parallel_scoring_processes_share_the_processors(tmp_path: Path, at_once
     context = AppContext(Settings(data_dir=tmp_path, scoring_processes=at_once))
     assert context.sandbox._threads == threads
     context.database.close()
-    context.data_lock.lock.release()
+    context.data_lock.release()
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -37,7 +37,9 @@ SCHEMA = "c70ec4b400a60ad9592787653aae5ae77ae41bf801d56b5bd2712751a07f2009"
 def harness(cluster: Cluster, tmp_path: Path, toy: Example) -> Iterator[ServiceHarness]:
     """A service whose evaluations are left to workers, on PostgreSQL."""
     with closing(Database(cluster.create(), tickets=True)) as database:
-        yield ServiceHarness(database, tmp_path, toy)
+        opened = ServiceHarness(database, tmp_path, toy)
+        yield opened
+        opened.close()
 
 
 def _tickets(harness: ServiceHarness) -> list[tuple[str, bool]]:

@@ -1,0 +1,172 @@
+"""Which processes use a database: servers that share it, the one that leads them, their workers, and the uploads they receive.
+
+On PostgreSQL all of this is advisory locks on a connection that belongs to the process, so that it ends with the process. A file
+of SQLite has one server, which the lock of the data folder ensures.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+
+from app.db.backends import own_connection
+from app.errors import BusyError
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+    from app.db.sessions import Database
+
+SERVERS, WORKERS, LEADER = 0x1D5B0A2E, 0x1D5B0A2F, 0x1D5B0A31
+"""Keys of advisory locks: shared by servers, shared by workers, and of the server that leads. No other software may use them."""
+
+UPLOADS = 0x1D5B0A32
+"""First of the two keys of the advisory lock for each single upload whose file is arriving."""
+
+
+LOCK_UPLOAD = "SELECT pg_advisory_lock_shared(%s, %s)"
+"""Statement that takes the lock of an upload. It is shared, because uploads with the same second key must not wait."""
+
+
+class Use(Enum):
+    """How a process uses a database: alone, as one of several servers, or as a worker."""
+
+    ALONE = "alone"
+    SERVER = "server"
+    WORKER = "worker"
+
+
+class Presence:
+    """A process among those that use a database. All methods are thread-safe.
+
+    Raises
+    ------
+    RuntimeError
+        The process wants to use the database alone, and others use it; or another process uses it alone.
+    """
+
+    def __init__(self, database: Database, use: Use) -> None:
+        self._engine = database.engine
+        self._is_postgresql = self._engine.dialect.name == "postgresql"
+        self._use = use
+        self._uploads: set[str] = set()
+        self._lock = threading.Lock()
+        self._connection: Any = None
+        self._leading = False
+        if self._is_postgresql:
+            self._connect()
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether no other server and no worker can use the database while this process does."""
+        return self._use == Use.ALONE
+
+    def leads(self) -> bool:
+        """Return whether this process does what only one server may do: recovery, retention and the calls of webhooks.
+
+        The first server that asks leads until it ends or loses its connection. Without PostgreSQL, the only server leads.
+        """
+        if not self._is_postgresql:
+            return True
+        with self._lock:
+            try:
+                if self._leading:
+                    self._execute("SELECT 1")
+                else:
+                    self._leading = self._execute("SELECT pg_try_advisory_lock(%s)", LEADER)
+            except (psycopg.Error, RuntimeError):  # the next call tries again
+                return False
+            return self._leading
+
+    def renew(self) -> None:
+        """Take the locks again if the connection was lost.
+
+        Raises
+        ------
+        RuntimeError, psycopg.OperationalError
+            Another process now uses the database alone; the database is away.
+        """
+        if self._is_postgresql:
+            with self._lock:
+                self._execute("SELECT 1")
+
+    def add(self, submission_id: str) -> None:
+        """Note that the file of a single upload is arriving in this process; call this before the upload's row is committed."""
+        with self._lock:
+            self._uploads.add(submission_id)
+            if self._is_postgresql:
+                try:
+                    self._execute(f"{LOCK_UPLOAD} IS NULL", UPLOADS, _key(submission_id))
+                except psycopg.Error as error:
+                    raise BusyError from error
+
+    def discard(self, submission_id: str) -> None:
+        """Note that a single upload has ended."""
+        with self._lock:
+            self._uploads.discard(submission_id)
+            if self._is_postgresql:
+                with suppress(psycopg.Error):  # a lost connection has lost the lock
+                    self._connection.execute("SELECT pg_advisory_unlock_shared(%s, %s)", (UPLOADS, _key(submission_id)))
+
+    def arriving(self) -> Container[str]:
+        """Return the ids of the single uploads that arrive in any process now."""
+        if not self._is_postgresql:
+            return frozenset(self._uploads)
+        query = (
+            "SELECT objid::bigint FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND objsubid = 2 AND granted "
+            "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
+        with self._lock:
+            self._execute("SELECT 1")
+            return _Arriving({key for (key,) in self._connection.execute(query, (UPLOADS,))})
+
+    def close(self) -> None:
+        """Leave the database to others."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+
+    def _execute(self, query: str, *keys: int) -> bool:
+        """Execute a query on the connection, or on a new one with the same locks if the connection is lost."""
+        try:
+            return bool(self._connection.execute(query, keys).fetchone()[0])
+        except psycopg.OperationalError:
+            self._connection.close()
+            self._connect()
+            return bool(self._connection.execute(query, keys).fetchone()[0])
+
+    def _connect(self) -> None:
+        self._leading = False
+        self._connection = connection = own_connection(self._engine)
+        shared = {Use.SERVER: [SERVERS], Use.WORKER: [WORKERS], Use.ALONE: []}[self._use]
+        exclusive = [] if shared else [SERVERS, WORKERS]
+        queries = [("SELECT pg_try_advisory_lock_shared(%s)", shared), ("SELECT pg_try_advisory_lock(%s)", exclusive)]
+        for query, keys in queries:
+            for key in keys:
+                if not connection.execute(query, (key,)).fetchone()[0]:
+                    connection.close()
+                    raise RuntimeError(
+                        "Another server or worker uses the database in LDSBOARD_DATABASE_URL. Stop it, or set "
+                        "LDSBOARD_DATABASE_URL to another database. Only servers with LDSBOARD_SCORING_PROCESSES=0 share one."
+                    )
+        for submission_id in self._uploads:
+            connection.execute(LOCK_UPLOAD, (UPLOADS, _key(submission_id)))
+
+
+class _Arriving:
+    """The ids of uploads, of which the second keys of their locks are known."""
+
+    def __init__(self, keys: set[int]) -> None:
+        self._keys = keys
+
+    def __contains__(self, submission_id: object) -> bool:
+        return _key(str(submission_id)) % 2**32 in self._keys
+
+
+def _key(submission_id: str) -> int:
+    """Return the second key of the lock of an upload, 32 bits with a sign. Two uploads with one key only end later."""
+    return int.from_bytes(bytes.fromhex(submission_id[:8]), signed=True)
