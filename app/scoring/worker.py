@@ -66,9 +66,11 @@ class Worker:
         self._presence = presence
         self._slots = {Queue.SCORING.value: concurrency, Queue.RESCORING.value: 1, RECOVERY: 1}
         self._threads = {name: ThreadPoolExecutor(slots, name) for name, slots in self._slots.items()}
-        self._app = procrastinate.App(
-            connector=procrastinate.PsycopgConnector(conninfo=address, kwargs=dict(PostgreSQL.connect_args))
+        # Three of the connections wait for notifications all the time, one for each of procrastinate's workers.
+        connector = procrastinate.PsycopgConnector(
+            conninfo=address, kwargs=dict(PostgreSQL.connect_args), min_size=1, max_size=8
         )
+        self._app = procrastinate.App(connector=connector)
         for queue in Queue:
             self._app.task(name=queue.value, queue=queue.value, pass_context=True)(self._score)
         recover = self._app.task(name=RECOVERY, queue=RECOVERY, pass_context=False)(self._recover)

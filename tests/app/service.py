@@ -95,8 +95,8 @@ class Service:
     """A server process, its data folder, and an HTTP client for it."""
 
     def __init__(self, folder: Path, **settings: Any) -> None:
-        self.settings = Settings(data_dir=folder / "data", **UNLIMITED | settings)
-        self.settings.data_dir.mkdir(parents=True)
+        self.settings = Settings(**{"data_dir": folder / "data"} | UNLIMITED | settings)
+        self.settings.data_dir.mkdir(parents=True, exist_ok="data_dir" in settings)
         self.log = folder / "server.log"
         self._held = ExitStack()
         self.port = self._held.enter_context(reserved_port())

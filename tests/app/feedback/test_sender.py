@@ -216,6 +216,31 @@ def test_sender_survives_errors_of_the_database_and_of_a_request(
     assert len(receiver.received) == 1
 
 
+def test_server_that_does_not_lead_makes_no_call_until_it_leads(
+    harness: ServiceHarness, receiver: Receiver, webhook: Webhook
+) -> None:
+    assert webhook.url == receiver.url
+    end(harness)
+    answers = [False, False]
+    asked = threading.Event()
+
+    def leads() -> bool:
+        if answers:
+            asked.set()
+            return answers.pop()
+        return True
+
+    sender = Sender(harness.database, ADDRESSES, PUBLIC_URL, leads=leads)
+    sender.start()
+    assert asked.wait(PATIENCE_SECONDS)
+    sender.wake()
+    until(lambda: not answers, "a second question")
+    assert receiver.received == []
+    sender.wake()
+    _until_state(harness, CallState.DELIVERED)
+    sender.stop()
+
+
 def test_sender_that_was_not_started_stops_at_once(harness: ServiceHarness) -> None:
     sender = Sender(harness.database, ADDRESSES, PUBLIC_URL)
     sender.wake()
