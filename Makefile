@@ -154,8 +154,9 @@ bench-large: $(VENV)/.dev ## measure time and memory of 10,000 subsets of 50,000
 siege: $(VENV)/.dev ## attack a server with bursts, silent connections and uploads, and check that it stays reachable
 	$(BIN)/python -m tests.siege
 
-chaos: $(VENV)/.dev ## kill the server ten times while 200 files are sent, and check that none is lost
+chaos: $(VENV)/.dev ## kill servers, workers and the database while 200 files are sent, and check that none is lost
 	$(BIN)/python -m tests.acceptance.chaos
+	$(BIN)/python -m tests.acceptance.scaled_chaos
 
 screenshots: setup ## save screenshots of the main pages of the demo in screenshots/
 	$(BIN)/python -m tests.browser.screenshots

@@ -32,8 +32,9 @@ TEMPLATE = "template_migrated"
 class Cluster:
     """A running cluster. Each database of a test is a copy of one empty, migrated database."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, process: _Server) -> None:
         self._folder = folder
+        self._process = process
         self._numbers = count(1)
         self._admin = create_engine(self.url("postgres"), isolation_level="AUTOCOMMIT")
         with self._admin.connect() as connection:
@@ -54,6 +55,12 @@ class Cluster:
             connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE {template}")
         return self.url(name)
 
+    def restart(self) -> None:
+        """Kill PostgreSQL and all its processes, as a crash would, and start it again."""
+        self._process.stop()
+        self._process.start()
+        self._admin.dispose()
+
     def close(self) -> None:
         """Close the connection that creates databases."""
         self._admin.dispose()
@@ -66,42 +73,61 @@ def _programs() -> Path:
     return installed[-1] if installed else Path(str(found)).parent
 
 
+class _Server:
+    """The process of PostgreSQL."""
+
+    def __init__(self, command: list[str | Path], user: str | None, folder: Path) -> None:
+        self._command, self._user, self._folder = command, user, folder
+        self.start()
+
+    def start(self) -> None:
+        """Start PostgreSQL, and wait until it answers."""
+        log = self._folder / "log"
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                self._command,
+                user=self._user,
+                cwd=self._folder,
+                stdout=output,
+                stderr=output,
+                preexec_fn=_end_with_parent,  # noqa: PLW1509 -- it calls one function of the C library, which takes no lock
+            )
+        ready: list[str | Path] = [_programs() / "pg_isready", "-h", self._folder, "-q"]
+        until(lambda: subprocess.run(ready, check=False).returncode == 0, f"a cluster that answers; its log is {log}")
+
+    def stop(self) -> None:
+        """Stop PostgreSQL at once, without a last checkpoint."""
+        self._process.send_signal(signal.SIGQUIT)
+        self._process.wait()
+
+
 @contextmanager
-def running_cluster() -> Iterator[Cluster]:
-    """Start a cluster in a new folder; stop it and delete the folder at the end."""
+def running_cluster(*, durable: bool = False) -> Iterator[Cluster]:
+    """Start a cluster in a new folder; stop it and delete the folder at the end.
+
+    Only a `durable` cluster has every commit after `Cluster.restart`.
+    """
     programs, folder = _programs(), Path(tempfile.mkdtemp(prefix="ldsboard-pg-"))
     user = None
     if os.getuid() == 0:  # PostgreSQL refuses to run as root
         user = "postgres" if "postgres" in {entry.pw_name for entry in pwd.getpwall()} else "nobody"
         shutil.chown(folder, user)
-    data, log = folder / "data", folder / "log"
+    data = folder / "data"
     initdb: list[str | Path] = [programs / "initdb", "-D", data, "-U", "ldsboard", "-A", "trust", "-E", "UTF8"]
     initdb += ["--locale=C", "--no-sync"]
     postgres: list[str | Path] = [programs / "postgres", "-D", data, "-k", folder]
-    for option in ("listen_addresses=", "fsync=off", "synchronous_commit=off", "full_page_writes=off"):
+    for option in ("listen_addresses=", "fsync=off", "full_page_writes=off"):
         postgres += ["-c", option]
+    postgres += ["-c", "max_connections=200", "-c", f"synchronous_commit={'on' if durable else 'off'}"]
     try:
         subprocess.run(initdb, check=True, user=user, cwd=folder, stdout=subprocess.DEVNULL)
-        with log.open("wb") as output:
-            server = subprocess.Popen(
-                postgres,
-                user=user,
-                cwd=folder,
-                stdout=output,
-                stderr=output,
-                preexec_fn=_end_with_parent,  # noqa: PLW1509 -- it calls one function of the C library, which takes no lock
-            )
+        server = _Server(postgres, user, folder)
         try:
-            ready: list[str | Path] = [programs / "pg_isready", "-h", folder, "-q"]
-            until(
-                lambda: subprocess.run(ready, check=False).returncode == 0, f"a cluster that answers; its log is {log}"
-            )
-            cluster = Cluster(folder)
+            cluster = Cluster(folder, server)
             yield cluster
             cluster.close()
         finally:
-            server.send_signal(signal.SIGQUIT)
-            server.wait()
+            server.stop()
     finally:
         shutil.rmtree(folder)
 

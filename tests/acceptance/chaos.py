@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,19 +33,24 @@ from tests.app.service import Service, until
 from tests.processes import alive, children
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from concurrent.futures import Future
+
     from numpy.typing import NDArray
 
 N_TRAIN, TARGETS = 600, 40
 """A file of float64 scores of this size has three upload parts of the smallest part size."""
 
+SETTINGS = {"part_bytes": HEADER_LIMIT, "retry_seconds": 0.0}
+"""Settings of the servers."""
+
 
 @dataclass
 class Outcome:
-    """Numbers of scored files, server kills, restarts and client retries, the duration, and the errors found."""
+    """Numbers of scored files, kills and client retries, the duration, and the errors found."""
 
     scored: int = 0
     kills: int = 0
-    restarts: int = 0
     retries: int = 0
     seconds: float = 0.0
     errors: list[str] = field(default_factory=list)
@@ -59,61 +65,84 @@ class Chaos:
         self.example: Example = write_benchmark(folder / "made", "chaos", n=N_TRAIN, N=TARGETS)
         self.outcome = Outcome()
         self.accepted: dict[int, str] = {}
+        self.pids: set[int] = set()
         self._progressed = threading.Condition()
         self._progress_events = 0
-        self._finished = False
 
     def scores(self, number: int) -> NDArray[np.float64]:
         """Return the scores of a file; every file is different."""
         return self.example.scores(noise=1 + number % 7, seed=number).astype(np.float64)
 
     def run(self) -> Outcome:
-        """Send all files while the server is being killed, then check rows, files and processes."""
+        """Send all files while processes are being killed, then check rows, files and processes."""
         began = time.monotonic()
-        settings = {"part_bytes": HEADER_LIMIT, "retry_seconds": 0.0}
-        with Service(self.folder / "service", **settings) as service:
-            service.publish(self.example.folder)
-            pids: set[int] = set()
-            with ThreadPoolExecutor(self.clients + 1) as threads:
-                killer = threads.submit(self._kill_at_random_moments, service, pids)
-                senders = [threads.submit(self._send_all, service, client) for client in range(self.clients)]
-                try:
-                    for sender in senders:
-                        sender.result()
-                finally:
-                    with self._progressed:
-                        self._finished = True
-                        self._progressed.notify_all()
-                    killer.result()
-            service.wait_until_idle()
-            pids |= children(service.process.pid)
-            self._check_rows(service)
-            service.stop()
-            self._check_leftovers(service, pids)
+        with self._running() as services:
+            first = services[0]
+            first.publish(self.example.folder)
+            tokens = [
+                first.token(f"client-{client}", ranked_per_day=10**6, ranked_per_version=10**6)
+                for client in range(self.clients)
+            ]
+            with ThreadPoolExecutor(self.clients) as threads:
+                senders = [
+                    threads.submit(self._send_all, services[client % len(services)], tokens[client], client)
+                    for client in range(self.clients)
+                ]
+                for sender in senders:
+                    sender.add_done_callback(lambda _: self._record_progress())
+                # In this thread, because a process of PostgreSQL ends with the thread that has started it.
+                self._kill_at_random_moments(services, senders)
+                for sender in senders:
+                    sender.result()
+            first.wait_until_idle()
+            self._note_processes(services)
+            self._check_rows(first)
+            self._stop(services)
+            self._check_leftovers(first)
         self.outcome.seconds = time.monotonic() - began
         return self.outcome
+
+    @contextmanager
+    def _running(self) -> Iterator[list[Service]]:
+        """Start everything, and yield the servers that clients can use."""
+        with Service(self.folder / "service", **SETTINGS) as service:
+            yield [service]
+
+    def _stop(self, services: list[Service]) -> None:
+        """Stop everything except the database."""
+        for service in services:
+            service.stop()
+
+    def _kill_one(self, services: list[Service]) -> None:
+        """Kill one process, start it again, and wait until it is ready."""
+        services[0].stop(signal.SIGKILL)
+        services[0].start()
+
+    def _note_processes(self, services: list[Service]) -> None:
+        """Note the processes that must not be left over."""
+        for service in services:
+            self.pids |= children(service.process.pid)
 
     def _record_progress(self, _bytes: int = 0) -> None:
         with self._progressed:
             self._progress_events += 1
             self._progressed.notify_all()
 
-    def _kill_at_random_moments(self, service: Service, pids: set[int]) -> None:
+    def _kill_at_random_moments(self, services: list[Service], senders: list[Future[None]]) -> None:
         # A multipart upload makes three part events and a few more.
         moments = sorted(self.random.uniform(0, 4 * self.files) for _ in range(self.kills))
         for moment in moments:
             with self._progressed:
-                self._progressed.wait_for(lambda moment=moment: self._finished or self._progress_events >= moment)  # type: ignore[misc]
-                if self._finished:
-                    return
-            pids |= children(service.process.pid)
-            service.stop(signal.SIGKILL)
+                self._progressed.wait_for(
+                    lambda moment=moment: self._progress_events >= moment or all(sender.done() for sender in senders)  # type: ignore[misc]
+                )
+            if all(sender.done() for sender in senders):
+                return
+            self._note_processes(services)
+            self._kill_one(services)
             self.outcome.kills += 1
-            service.start()
-            self.outcome.restarts += 1
 
-    def _send_all(self, service: Service, client: int) -> None:
-        token = service.token(f"client-{client}", ranked_per_day=10**6, ranked_per_version=10**6)
+    def _send_all(self, service: Service, token: str, client: int) -> None:
         for number in range(client, self.files, self.clients):
             path = self.folder / f"scores-{number}.npy"
             np.save(path, self.scores(number))
@@ -172,7 +201,7 @@ class Chaos:
                 self.outcome.errors.append(f"file {number}: scored more than once")
             self.outcome.scored += 1
 
-    def _check_leftovers(self, service: Service, pids: set[int]) -> None:
+    def _check_leftovers(self, service: Service) -> None:
         """Check that after ``doctor --repair`` no unreferenced file and no process is left."""
         service.run("doctor", "--repair")
         agreed = service.run("doctor")
@@ -180,7 +209,7 @@ class Chaos:
             self.outcome.errors.append(agreed.stdout + agreed.stderr)
         if len(service.files()) != self.files:
             self.outcome.errors.append(f"{len(service.files())} files of {self.files}")
-        if left := [pid for pid in pids if alive(pid)]:
+        if left := [pid for pid in self.pids if alive(pid)]:
             self.outcome.errors.append(f"processes still running: {left}")
         if unfinished := pending_uploads(service.url):
             self.outcome.errors.append(f"clients still have unfinished uploads: {[each.id for each in unfinished]}")
@@ -193,19 +222,24 @@ def _is_healthy(service: Service) -> bool:
         return False
 
 
+def report(chaos: Chaos) -> None:
+    """Run a test, and print what came of it."""
+    outcome = chaos.run()
+    print(
+        f"{outcome.scored} of {chaos.files} files were scored exactly once with the library's LDS. {chaos.clients} clients sent "
+        f"them while processes were killed {outcome.kills} times; clients retried or resumed {outcome.retries} times; "
+        f"{outcome.seconds:.0f} s"
+    )
+    print("\n".join(outcome.errors) or "No file and no process is left over.")
+
+
 def main() -> None:
     """Run the full test with 200 files, 8 clients and 10 kills."""
     with TemporaryDirectory() as folder:
         os.environ["LDSBOARD_CACHE"] = folder
         chaos = Chaos(Path(folder), files=200, clients=8, kills=10, seed=int.from_bytes(os.urandom(4), "big"))
-        outcome = chaos.run()
-    print(
-        f"{outcome.scored} of {chaos.files} files were scored exactly once with the library's LDS. {chaos.clients} clients sent "
-        f"them while the server was killed {outcome.kills} times; clients retried or resumed {outcome.retries} times; "
-        f"{outcome.seconds:.0f} s"
-    )
-    print("\n".join(outcome.errors) or "No file and no process is left over.")
-    sys.exit(bool(outcome.errors) or outcome.scored != chaos.files)
+        report(chaos)
+    sys.exit(bool(chaos.outcome.errors) or chaos.outcome.scored != chaos.files)
 
 
 if __name__ == "__main__":

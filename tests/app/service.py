@@ -97,6 +97,7 @@ class Service:
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.settings = Settings(**{"data_dir": folder / "data"} | UNLIMITED | settings)
         self.settings.data_dir.mkdir(parents=True, exist_ok="data_dir" in settings)
+        folder.mkdir(parents=True, exist_ok=True)
         self.log = folder / "server.log"
         self._held = ExitStack()
         self.port = self._held.enter_context(reserved_port())
