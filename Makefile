@@ -118,7 +118,7 @@ check: $(VENV)/.dev ## run the linters, the type checker and the import contract
 	$(BIN)/lint-imports
 	$(BIN)/hadolint docker/server.Dockerfile
 	$(BIN)/shellcheck .ci/run examples/*.sh findings/*.sh
-	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml docker/compose.scaled.yaml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml templates/ci/github*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-actions action.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.gitlab-ci templates/ci/gitlab.yml

@@ -1,6 +1,7 @@
 """Kill any process of the scaled topology while clients send files: ``python -m tests.acceptance.scaled_chaos`` prints a report.
 
-The topology is PostgreSQL, two servers that share it and a data folder, and two workers. Each time one of the five is killed with
+The topology is that of ``docker/compose.scaled.yaml``, as processes: PostgreSQL, two servers that share it and a data folder, and
+two workers, with the commands and the settings of that file. Each time one of the five is killed with
 SIGKILL (PostgreSQL with SIGQUIT, which ends all its processes at once) and started again.
 """
 
@@ -14,6 +15,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+import yaml
+
 from tests.acceptance.chaos import SETTINGS, Chaos, report
 from tests.app.service import PATIENCE_SECONDS, ROOT, Service
 from tests.postgresql import running_cluster
@@ -24,7 +27,9 @@ if TYPE_CHECKING:
 
     from tests.postgresql import Cluster
 
-WORKERS = 2
+COMPOSE = yaml.safe_load((ROOT / "docker/compose.scaled.yaml").read_text())["services"]
+WORKERS = COMPOSE["worker"]["deploy"]["replicas"]
+SCALED = {"scoring_processes": int(COMPOSE["server"]["environment"]["LDSBOARD_SCORING_PROCESSES"])}
 
 
 class ScaledChaos(Chaos):
@@ -37,10 +42,10 @@ class ScaledChaos(Chaos):
     @contextmanager
     def _running(self) -> Iterator[list[Service]]:
         with running_cluster(durable=True) as self.cluster, ExitStack() as held:
-            data = {"data_dir": self.folder / "data", "database_url": self.cluster.create()}
+            shared = SETTINGS | SCALED | {"data_dir": self.folder / "data", "database_url": self.cluster.create()}
             services = [
-                held.enter_context(Service(self.folder / name, **SETTINGS | data, scoring_processes=0))
-                for name in ("first", "second")
+                held.enter_context(Service(self.folder / str(number), **shared))
+                for number in range(COMPOSE["server"]["deploy"]["replicas"])
             ]
             self.environment, self.killed = services[0].environment, []
             self.workers = [self._start_worker() for _ in range(WORKERS)]
@@ -49,7 +54,7 @@ class ScaledChaos(Chaos):
 
     def _start_worker(self) -> subprocess.Popen[bytes]:
         with (self.folder / "workers.log").open("ab") as log:
-            command = [sys.executable, "-m", "app", "work"]
+            command = [sys.executable, "-m", "app", *COMPOSE["worker"]["command"]]
             return subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=log, stderr=log)
 
     def _kill_workers(self) -> None:
@@ -58,7 +63,7 @@ class ScaledChaos(Chaos):
             worker.wait()
 
     def _kill_one(self, services: list[Service]) -> None:
-        chosen = self.random.choice(["first server", "second server", "worker", "PostgreSQL"])
+        chosen = self.random.choice(["server", "server", "worker", "PostgreSQL"])
         self.killed.append(chosen)
         if chosen == "PostgreSQL":
             self.cluster.restart()
@@ -68,7 +73,7 @@ class ScaledChaos(Chaos):
             self.workers[number].wait()
             self.workers[number] = self._start_worker()
         else:
-            service = services[chosen == "second server"]
+            service = self.random.choice(services)
             service.process.kill()
             service.process.wait()
             service.start()

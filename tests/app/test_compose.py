@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
+from app.database_url import database_url
 from app.scoring.sandbox import limits
+from app.scoring.worker import STOP_SECONDS
 from app.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,6 +43,41 @@ def test_every_setting_of_the_file_env_reaches_the_server(server: dict[str, Any]
     fields = {name.removeprefix("LDSBOARD_").lower(): value for name, (_, value) in named.items()}
     assert {"public_url", "trusted_proxies"} <= fields.keys()
     assert fields == {name: getattr(defaults, name) for name in fields}
+
+
+@pytest.mark.parametrize("name", ["server", "worker", "migrate"])
+def test_scaled_services_have_the_settings_of_the_scaled_mode(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    example = dict(
+        line.split("=", 1)
+        for line in (ROOT / "docker/.env.example").read_text().splitlines()
+        if re.match(r"\w+=", line)
+    )
+    filled = example | {variable: "0" * 64 for variable, value in example.items() if not value}
+    service = yaml.safe_load((ROOT / "docker/compose.scaled.yaml").read_text())["services"][name]
+    environment = {
+        variable: re.sub(r"\$\{(\w+):\?\}", lambda found: filled[found[1]], value)
+        for variable, value in service["environment"].items()
+    }
+    for variable, value in (filled | environment).items():
+        monkeypatch.setenv(variable, value)
+    settings = Settings()
+    assert settings.scoring_processes == 0
+    assert database_url(settings.database_url).host == "postgres"
+    assert settings.public_url == "https://board.example.org"
+    assert settings.is_trusted_proxy("172.31.250.2")
+    known = {f"LDSBOARD_{field.upper()}" for field in Settings.model_fields}
+    assert (filled | environment).keys() - known == {"LDSBOARD_HOST", "LDSBOARD_DATABASE_PASSWORD"}
+    assert {"LDSBOARD_HOST", "LDSBOARD_DATABASE_PASSWORD", "LDSBOARD_SESSION_KEY"} <= filled.keys()
+
+
+def test_scaled_worker_has_memory_for_its_evaluations_and_time_to_stop() -> None:
+    worker = yaml.safe_load((ROOT / "docker/compose.scaled.yaml").read_text())["services"]["worker"]
+    at_once = int(worker["command"][-1]) + 1  # one rescoring beside the first evaluations
+    one_file = Settings().max_upload_bytes + limits.SCORING_BYTES + limits.THREAD_BYTES
+    _, size = _default(worker["mem_limit"])
+    assert int(size.removesuffix("g")) << 30 >= BASE_BYTES + at_once * one_file
+    assert float(worker["stop_grace_period"].removesuffix("s")) > 2 * STOP_SECONDS
+    assert worker["pids_limit"] > limits.EXTRA_PROCESSES
 
 
 def test_file_with_settings_is_ignored_by_git_and_not_part_of_the_image() -> None:
