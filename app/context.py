@@ -43,7 +43,9 @@ class AppContext:
         scores_here = bool(settings.scoring_processes)
         folder = settings.data_dir
         self.data_lock = data_lock.lock_data_folder(folder).lock if scores_here else data_lock.share_data_folder(folder)
-        self.database = Database(settings.resolved_database_url, settings.busy_seconds, tickets=not scores_here)
+        self.database = Database(
+            settings.resolved_database_url, settings.busy_seconds, tickets=not scores_here, serving=True
+        )
         self.presence = Presence(self.database, Use.ALONE if scores_here else Use.SERVER)
         self.storage = Storage(settings.storage_dir, settings.spare_bytes)
         self.sandbox = Sandbox.of(settings.scoring_processes)

@@ -1,4 +1,4 @@
-"""Count the claims of every evaluation, record the ticket of a claim, and create procrastinate's tables on PostgreSQL.
+"""Count the claims and losses of every evaluation, record the ticket of a claim, and create procrastinate's tables on PostgreSQL.
 
 A later version of procrastinate with other tables needs a migration of its own, with the statements that procrastinate ships for
 that version. `tests/app/test_tickets.py` fails when the tables of the installed version differ from those created here.
@@ -34,7 +34,8 @@ $$
 
 
 def upgrade() -> None:
-    op.add_column('evaluation', sa.Column('claims', sa.Integer(), nullable=False, server_default='0'))
+    for name in ('claims', 'losses'):
+        op.add_column('evaluation', sa.Column(name, sa.Integer(), nullable=False, server_default='0'))
     number = sa.Integer().with_variant(sa.BigInteger(), 'postgresql')
     op.add_column('evaluation', sa.Column('job', number, nullable=True))
     if op.get_bind().dialect.name == 'postgresql':
@@ -48,6 +49,7 @@ def downgrade() -> None:
         execute_whole(DROP)
     with op.batch_alter_table('evaluation') as batch_op:
         batch_op.drop_column('job')
+        batch_op.drop_column('losses')
         batch_op.drop_column('claims')
 
 

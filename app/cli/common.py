@@ -40,13 +40,13 @@ def migrate_database() -> Settings:
 
 
 @contextmanager
-def open_database(*expected: type[Exception]) -> Iterator[tuple[Settings, Database]]:
-    """Migrate the database, then yield the settings and the database.
+def open_database(*expected: type[Exception], serving: bool = False) -> Iterator[tuple[Settings, Database]]:
+    """Migrate the database, then yield the settings and the database; `serving` is that of `Database`.
 
     An exception of an `expected` type that is raised in the ``with`` block is printed, and ends the command with exit code 2.
     """
     settings = migrate_database()
-    database = Database(settings.resolved_database_url, tickets=not settings.scoring_processes)
+    database = Database(settings.resolved_database_url, tickets=not settings.scoring_processes, serving=serving)
     try:
         yield settings, database
     except expected as error:

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated
 
+import structlog
 import typer
+from psycopg.conninfo import make_conninfo
+from sqlalchemy import select
 
 from app.benchmarks.catalog import current_versions, version_folder
 from app.cli.common import fail, open_database
 from app.database_url import database_url
+from app.db.models import Version
 from app.db.presence import Presence, Use
 from app.scoring.evaluator import Evaluator
 from app.scoring.sandbox.client import Sandbox
 from app.submissions.storage import Storage
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+    from structlog.typing import Processor
+
+    from app.settings import Settings
 
 
 def work(
@@ -25,7 +38,7 @@ def work(
 
     Start as many workers as you like, with the settings of the servers. A worker that is stopped or killed loses nothing.
     """
-    with open_database(RuntimeError) as (settings, database):
+    with open_database(RuntimeError, serving=True) as (settings, database):
         if settings.scoring_processes:
             raise fail(
                 "The server evaluates submissions itself. For workers, set LDSBOARD_SCORING_PROCESSES=0 for the server and for "
@@ -33,17 +46,51 @@ def work(
             )
         from app.scoring.worker import Worker  # noqa: PLC0415 -- procrastinate is slow to import
 
+        _log_in_single_lines()
         presence = Presence(database, Use.WORKER)
         sandbox = Sandbox.of(concurrency)
         sandbox.start()
         with database.read() as session:
+            _check_benchmarks(session, settings)
             for version in current_versions(session):
                 sandbox.preload(version_folder(settings.benchmarks_dir, version.benchmark.name, version.version))
         storage = Storage(settings.storage_dir, settings.spare_bytes)
         evaluator = Evaluator(database, storage, settings.benchmarks_dir, sandbox, settings.retry_seconds)
-        address = database_url(settings.resolved_database_url).set(drivername="postgresql")
+        worker = Worker(_libpq_address(settings), evaluator, presence, concurrency)
         typer.echo(f"Evaluating at most {concurrency} at the same time. Press Ctrl-C to stop.")
-        with asyncio.Runner() as runner:
-            runner.run(Worker(address.render_as_string(hide_password=False), evaluator, presence, concurrency).run())
-        # The evaluations that still run were requeued. Without their processes, the threads end, and save nothing.
-        sandbox.stop()
+        try:
+            asyncio.Runner().run(worker.run())
+        finally:
+            sandbox.stop()
+        # Threads that wait for a database that is away would hold up the end for minutes.
+        sys.stdout.flush()
+        os._exit(0)
+
+
+def _check_benchmarks(session: Session, settings: Settings) -> None:
+    """End the command if a benchmark of the database is not in the data folder: its evaluations would fail."""
+    for version in session.scalars(select(Version)):
+        folder = version_folder(settings.benchmarks_dir, version.benchmark.name, version.version)
+        if not folder.is_dir():
+            raise fail(
+                f"There is no folder {folder.absolute()}. Set LDSBOARD_DATA_DIR to the data folder that the servers use."
+            )
+
+
+def _libpq_address(settings: Settings) -> str:
+    """Return the address of the database for libpq. Unlike a URL, it can hold every password."""
+    url = database_url(settings.resolved_database_url)
+    return make_conninfo(**url.get_dialect()().create_connect_args(url)[1])
+
+
+def _log_in_single_lines() -> None:
+    """Write warnings of procrastinate and psycopg as the other records: each on one line."""
+    timestamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
+    before: list[Processor] = [structlog.stdlib.add_log_level, timestamp, structlog.processors.format_exc_info]
+    last: list[Processor] = [
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
+    ]
+    handler = logging.StreamHandler()
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=before, processors=last))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])

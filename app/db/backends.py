@@ -31,9 +31,9 @@ COMMITS = "ldsboard_commits"
 OLDEST = 120000
 """Oldest version of PostgreSQL: earlier ones print 15 digits of a float64, so that a stored LDS would change."""
 
-IDLE_SECONDS = 20
-"""Seconds after which PostgreSQL ends a transaction that executes no statement. A process that is frozen while it holds the write
-lock would otherwise hold up all others until it goes on."""
+IDLE_SECONDS = 60
+"""Seconds after which PostgreSQL ends a writing transaction of a server or a worker that executes no statement. A process that is
+frozen while it holds the write lock would otherwise hold up all others until it goes on."""
 
 DISK_FULL, LOCK_NOT_AVAILABLE, TOO_MANY_CONNECTIONS, SHUTTING_DOWN = "53100", "55P03", "53300", "57P0"
 """Error codes of PostgreSQL, the last one the beginning of several: https://www.postgresql.org/docs/15/errcodes-appendix.html."""
@@ -140,8 +140,9 @@ class PostgreSQL:
         "tcp_user_timeout": 30_000,
     }
 
-    def __init__(self, busy_seconds: float) -> None:
+    def __init__(self, busy_seconds: float, *, serving: bool) -> None:
         self._busy_milliseconds = max(1, round(1000 * busy_seconds))  # 0 would mean to wait for ever
+        self._idle_seconds = IDLE_SECONDS if serving else 0
         self._watcher: Any = None
         self._connecting: threading.Thread | None = None
         self._listener: Listener | None = None
@@ -151,11 +152,10 @@ class PostgreSQL:
         self._counting = threading.Lock()
 
     def configure(self, connection: Any) -> None:
-        """Set the time zone, the longest waits for a lock and within a transaction, and the digits of floats."""
+        """Set the time zone, the longest wait for a lock, and the digits of floats of a new connection."""
         with connection.cursor() as cursor:
             cursor.execute("SET TIME ZONE 'UTC'")
             cursor.execute(f"SET lock_timeout = {self._busy_milliseconds}")
-            cursor.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'")
             cursor.execute("SET extra_float_digits = 1")  # all digits of a float64, also if the operator chose fewer
         connection.commit()
 
@@ -164,7 +164,8 @@ class PostgreSQL:
         if writing:
             # READ COMMITTED: the transaction must see what was committed while it waited for the lock.
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE")
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITE_LOCK})")
+            limit = f"set_config('idle_in_transaction_session_timeout', '{self._idle_seconds}s', true)"
+            connection.exec_driver_sql(f"SELECT {limit}, pg_advisory_xact_lock({WRITE_LOCK})")
         else:
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
@@ -276,6 +277,6 @@ def _sqlite_code(error: OperationalError) -> int:
     return int(getattr(error.orig, "sqlite_errorcode", 0)) & 0xFF
 
 
-def backend_of(url: URL, busy_seconds: float) -> Backend:
-    """Return the backend of a database; its sessions wait at most `busy_seconds` for a lock."""
-    return (SQLite if url.get_backend_name() == "sqlite" else PostgreSQL)(busy_seconds)
+def backend_of(url: URL, busy_seconds: float, *, serving: bool) -> Backend:
+    """Return the backend of a database for a server or worker (`serving`) or a command; it waits `busy_seconds` for a lock."""
+    return SQLite(busy_seconds) if url.get_backend_name() == "sqlite" else PostgreSQL(busy_seconds, serving=serving)

@@ -37,6 +37,7 @@ from sqlalchemy.types import NullType
 
 from app.db import review_links, uploads, webhooks  # noqa: F401 -- these modules define tables
 from app.db.base import Base
+from app.db.migration import is_own_table
 from app.db.sessions import NUL
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def unknown_columns(connection: Connection) -> list[str]:
         known = known_tables().get(name)
         if known is not None:
             unknown += [f"{name}.{column}" for column in set(each.columns.keys()) - set(known.columns.keys())]
-        elif name != VERSION_TABLE:
+        elif name != VERSION_TABLE and is_own_table(name):
             unknown.append(name)
     return sorted(unknown)
 

@@ -33,8 +33,8 @@ def upgrade(url: str) -> None:
     command.upgrade(config, "head")
 
 
-def is_own_table(name: str | None, kind: str, _parents: object) -> bool:
-    """Return whether a table belongs to the models; those of procrastinate do not. Alembic asks for every name it finds."""
+def is_own_table(name: str | None, kind: str = "table", _parents: object = None) -> bool:
+    """Return whether a table is none of procrastinate's; Alembic asks for every name of any kind."""
     return kind != "table" or not str(name).startswith("procrastinate_")
 
 

@@ -193,9 +193,10 @@ class Evaluation(Base):
     ``scored_at`` is None until the evaluation has a result, and stays None if the file is rejected or the server fails too often.
     ``claimed_at`` is None while no worker has claimed the evaluation. ``claims`` counts the claims; a worker saves nothing once
     this number is not that of its own claim. ``job`` is the id of the ticket under which a worker in another process holds the
-    claim. ``failures`` counts the server errors. After a server error, the evaluation is not retried before ``not_before``.
-    ``seconds`` is how long the scoring took. ``percent`` is how many percent of the targets are scored, while a worker runs the
-    first evaluation of a submission; None before 1 % and in the first second.
+    claim. ``losses`` counts the workers that died with the evaluation. ``failures`` counts the server errors. After a server
+    error, the evaluation is not retried before ``not_before``. ``seconds`` is how long the scoring took. ``percent`` is how many
+    percent of the targets are scored, while a worker runs the first evaluation of a submission; None before 1 % and in the first
+    second.
 
     ``replicates`` holds the mean over replicates of an entry that has replicates, see `app.leaderboard.averages.average`.
     """
@@ -210,6 +211,7 @@ class Evaluation(Base):
     created_at: Mapped[datetime] = mapped_column(default=now)
     claimed_at: Mapped[datetime | None]
     claims: Mapped[int] = mapped_column(default=0, server_default="0")
+    losses: Mapped[int] = mapped_column(default=0, server_default="0")
     job: Mapped[Int64 | None]
     not_before: Mapped[datetime | None]
     failures: Mapped[int] = mapped_column(default=0)

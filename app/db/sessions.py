@@ -42,11 +42,14 @@ class Database:
         holds the lock, and OperationalError if another process holds the lock.
     tickets
         Whether workers in other processes score, so that transactions defer the tickets of `app.db.tickets`. Only on PostgreSQL.
+    serving
+        Whether this is a server or a worker, whose transactions PostgreSQL ends if they do nothing for long. The commands of the
+        operator may take longer, for instance while they compare files.
     """
 
-    def __init__(self, url: str, busy_seconds: float = 30.0, *, tickets: bool = False) -> None:
+    def __init__(self, url: str, busy_seconds: float = 30.0, *, tickets: bool = False, serving: bool = False) -> None:
         address = database_url(url)
-        self._backend = backend_of(address, busy_seconds)
+        self._backend = backend_of(address, busy_seconds, serving=serving)
         self.engine = create_engine(
             address,
             pool_size=POOL_SIZE,

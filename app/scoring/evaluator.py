@@ -182,8 +182,7 @@ class Evaluator:
             failures = evaluation.failures
         log.error("submission.failed", submission=claimed.submission_id, failures=failures, exc_info=error)
         if not will_retry:
-            about = "an evaluation failed permanently"
-            log.critical("alert", about=about, submission=claimed.submission_id, evaluation=claimed.id)
+            queue.alert_failure(claimed)
 
 
 def _save_result(

@@ -35,7 +35,7 @@ log = structlog.get_logger()
 def recover(database: Database, stalled_seconds: float) -> None:
     """Requeue the evaluations that no living worker has, and add the tickets that are missing.
 
-    An evaluation whose workers ended `queue.MAX_CLAIMS` times fails. A ticket is missing if a worker took it and found nothing to
+    An evaluation whose workers died `queue.MAX_LOSSES` times fails. A ticket is missing if a worker took it and found nothing to
     claim at that time, for instance while the owner was banned, or if the database was moved.
 
     Parameters
@@ -58,11 +58,8 @@ def _requeue_lost(session: Session, stalled_seconds: float) -> None:
     for lost in session.scalars(claimed).all():
         if lost.job in living:
             continue
-        log.warning("evaluation.lost", evaluation=lost.id, submission=lost.submission_id, claims=lost.claims)
-        if lost.claims < queue.MAX_CLAIMS:
-            queue.requeue(session, lost, "requeued: its worker has ended")
-        else:
-            queue.give_up(session, lost)
+        log.warning("evaluation.lost", evaluation=lost.id, submission=lost.submission_id, losses=lost.losses)
+        queue.record_loss(session, lost)
     stuck = select(Submission.id).where(
         Submission.state == State.SCORING, Submission.id.not_in(claimed.with_only_columns(Evaluation.submission_id))
     )

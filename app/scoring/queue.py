@@ -11,6 +11,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import structlog
 from sqlalchemy import and_, func, null, or_, select
 
 from app.db.accounts import User
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 MAX_FAILURES = 4
 """Number of server failures after which an evaluation is not tried again."""
 
-MAX_CLAIMS = 20
-"""Number of claims after which an evaluation whose worker ends is not tried again: it may be what ends the workers."""
+MAX_LOSSES = 10
+"""Number of workers that died while they ran an evaluation, after which it is not tried again: it may be what ends them."""
 
 LAST_SERVED = func.coalesce(User.served_at, User.created_at)
 """SQL expression: the time when a user was last served. A user who was never served counts as served when the account was
@@ -42,6 +43,9 @@ ABANDONED = "requeued: no worker was running it"
 
 RETRY_WAIT_FACTOR = 4
 """Factor by which each failure of an evaluation lengthens the wait before the next retry."""
+
+
+log = structlog.get_logger()
 
 
 def claimable(*queues: Queue) -> Select[Evaluation]:
@@ -123,12 +127,23 @@ def requeue(session: Session, evaluation: Evaluation, detail: str) -> None:
     note_ticket(session, Queue.SCORING if is_first else Queue.RESCORING)
 
 
-def give_up(session: Session, evaluation: Evaluation) -> None:
-    """Let a claimed evaluation fail for good, because its workers ended too often."""
+def record_loss(session: Session, evaluation: Evaluation) -> None:
+    """Requeue a claimed evaluation whose worker has died, or let it fail for good after `MAX_LOSSES`."""
+    evaluation.losses += 1
+    if evaluation.losses < MAX_LOSSES:
+        requeue(session, evaluation, "requeued: its worker has ended")
+        return
     _release(evaluation)
     evaluation.failures = MAX_FAILURES
     problem = failure("The workers that scored the file ended before they had a result.")
     transition(session, evaluation.submission_id, State.SCORING, State.FAILED, error=problem.as_dict())
+    alert_failure(evaluation)
+
+
+def alert_failure(evaluation: Evaluation) -> None:
+    """Log that an evaluation will not be tried again."""
+    about = "an evaluation failed permanently"
+    log.critical("alert", about=about, submission=evaluation.submission_id, evaluation=evaluation.id)
 
 
 def failure(detail: str) -> Problem:

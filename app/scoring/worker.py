@@ -14,7 +14,7 @@ from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Status
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.db.backends import PostgreSQL
+from app.db.backends import IDLE_SECONDS, PostgreSQL
 from app.db.tickets import Queue
 from app.errors import BusyError
 from app.scoring import lost_evaluations
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 HEARTBEAT_SECONDS, STALLED_SECONDS = 10.0, 30.0
 """Seconds between two heartbeats of a worker, and seconds without one after which the worker counts as dead."""
 
-STOP_SECONDS = 5.0
-"""Seconds that a worker waits for its running evaluations once it is asked to stop; the others are requeued."""
+STOP_SECONDS, RELEASE_SECONDS = 7.0, 2.0
+"""Seconds within which a worker ends its work once it is asked to stop, and seconds of it for requeueing what still runs."""
 
 POLL_SECONDS = 2.0
 """Seconds after which a worker looks for tickets without a notification, such as those of retries."""
@@ -56,7 +56,7 @@ class Worker:
     Parameters
     ----------
     address
-        Address of the PostgreSQL database, as libpq reads it.
+        Address of the PostgreSQL database, as libpq reads it: ``host=… dbname=…``.
     concurrency
         Number of first evaluations that run at the same time.
     """
@@ -67,30 +67,44 @@ class Worker:
         self._slots = {Queue.SCORING.value: concurrency, Queue.RESCORING.value: 1, RECOVERY: 1}
         self._threads = {name: ThreadPoolExecutor(slots, name) for name, slots in self._slots.items()}
         # Three of the connections wait for notifications all the time, one for each of procrastinate's workers.
-        connector = procrastinate.PsycopgConnector(
-            conninfo=address, kwargs=dict(PostgreSQL.connect_args), min_size=1, max_size=8
-        )
+        # A process that is frozen between statement and commit would hold locks of procrastinate's tables.
+        options = {**PostgreSQL.connect_args, "options": f"-c idle_in_transaction_session_timeout={IDLE_SECONDS}s"}
+        connector = procrastinate.PsycopgConnector(conninfo=address, kwargs=options, min_size=1, max_size=8)
         self._app = procrastinate.App(connector=connector)
         for queue in Queue:
             self._app.task(name=queue.value, queue=queue.value, pass_context=True)(self._score)
-        recover = self._app.task(name=RECOVERY, queue=RECOVERY, pass_context=False)(self._recover)
+        # The lock keeps calls from piling up while all workers are frozen. A call is never retried, which would break the lock.
+        recover = self._app.task(name=RECOVERY, queue=RECOVERY, queueing_lock=RECOVERY)(self._recover)
         self._app.periodic(cron=RECOVERY_TIMES)(recover)
         self._stop = asyncio.Event()
 
     async def run(self) -> None:
-        """Work until SIGINT or SIGTERM; if the database goes away, try again until it is back."""
+        """Work until SIGINT or SIGTERM; if the database goes away, try again until it is back.
+
+        After the signal, this method takes at most `STOP_SECONDS`. Tasks and threads can be left that wait for the database or
+        for results; end the scoring processes and then this process.
+        """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stop.set)
+        working = asyncio.create_task(self._work_until_stopped())
+        await self._stop.wait()
+        await asyncio.wait([working], timeout=STOP_SECONDS - RELEASE_SECONDS)
+        # In a thread of its own, because all others may be waiting.
+        releasing = loop.run_in_executor(ThreadPoolExecutor(1, "release"), self._evaluator.release)
+        await asyncio.wait([releasing], timeout=RELEASE_SECONDS)
+
+    async def _work_until_stopped(self) -> None:
         while not self._stop.is_set():
             try:
                 await self._in_thread(RECOVERY, self._presence.renew)
                 async with self._app.open_async():
                     await self._work()
             except (ConnectorException, SQLAlchemyError, psycopg.Error, BusyError, OSError) as error:
-                log.warning("worker.disconnected", about="the database is away; trying again", exc_info=error)
+                log.warning("worker.disconnected", about="the database is away; trying again", error=repr(error))
+            except RuntimeError as error:  # another process uses the database alone
+                log.warning("worker.excluded", about=str(error))
             await _first(self._stop.wait(), asyncio.sleep(RESTART_SECONDS))
-        await self._in_thread(RECOVERY, self._evaluator.release)
 
     async def _work(self) -> None:
         """Run procrastinate's workers until one of them ends, which it does if it loses the database, or until the stop."""
@@ -100,7 +114,7 @@ class Worker:
                     queues=[name],
                     concurrency=slots,
                     fetch_job_polling_interval=POLL_SECONDS,
-                    shutdown_graceful_timeout=STOP_SECONDS,
+                    shutdown_graceful_timeout=STOP_SECONDS - 2 * RELEASE_SECONDS,
                     update_heartbeat_interval=HEARTBEAT_SECONDS,
                     stalled_worker_timeout=STALLED_SECONDS,
                     delete_jobs="always",

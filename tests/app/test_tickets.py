@@ -139,7 +139,7 @@ def test_evaluation_that_ends_many_workers_fails(harness: ServiceHarness, toy: E
     submission_id = harness.accept(npy(toy.scores()))
     _claim(harness, _begin_ticket(harness, heartbeat_age=31.0))
     with harness.database.write() as session:
-        session.execute(update(Evaluation).values(claims=queue.MAX_CLAIMS))
+        session.execute(update(Evaluation).values(losses=queue.MAX_LOSSES - 1))
     lost_evaluations.recover(harness.database, 30.0)
     with harness.database.read() as session:
         submission = session.get_one(Submission, submission_id)

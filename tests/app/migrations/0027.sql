@@ -45,13 +45,13 @@ second line', '["influence"]', '{"paper": "https://example.org/p?a=1"}', 0, 0, N
 second line', '["influence"]', '{"paper": "https://example.org/p?a=1"}', 0, 1, NULL, NULL, 0, NULL),
 ('00000000000000a8', 1, 1, 'ranked', 'public', 'expired', 'trak', 'Title of trak: it''s 7', 'null', 608, NULL, NULL, '2026-11-24 09:57:00.000000', 'First line
 second line', '["influence"]', '{"paper": "https://example.org/p?a=1"}', 0, 0, NULL, NULL, 0, NULL);
-INSERT INTO "evaluation" ("id", "submission_id", "version_id", "scorer_version", "created_at", "scored_at", "seconds", "rank_low", "rank_high", "claimed_at", "not_before", "failures", "in_family", "separable_from_first", "replicates", "percent", "claims", "job") VALUES
-(1, '00000000000000a1', 1, 1, '2026-11-24 10:01:00.000000', '2026-11-24 10:11:00.000000', 0.25, 1, 2, NULL, NULL, 0, 1, NULL, NULL, NULL, 1, NULL),
-(2, '00000000000000a1', 2, 1, '2026-11-24 10:02:00.000000', NULL, NULL, NULL, NULL, '2026-11-24 10:05:00.000000', NULL, 0, NULL, NULL, NULL, 40, 3, 17),
-(3, '00000000000000a2', 1, 1, '2026-11-24 10:03:00.000000', '2026-11-24 10:13:00.000000', 0.25, 1, 2, NULL, NULL, 0, 1, 0, '{"ids": ["00000000000000a1", "00000000000000a2"], "lds": 0.4375, "spread": 0.0221, "std_error": 0.03125, "ci_low": 0.34375, "ci_high": 0.46875, "z_random": 7.5, "p_random": 6.38178334582184e-14}', NULL, 1, NULL),
-(4, '00000000000000a3', 1, 1, '2026-11-24 10:04:00.000000', NULL, NULL, NULL, NULL, NULL, '2026-11-24 10:20:00.000000', 2, NULL, NULL, NULL, NULL, 2, NULL),
-(5, '00000000000000a5', 1, 1, '2026-11-24 10:05:00.000000', NULL, NULL, NULL, NULL, NULL, NULL, 4, NULL, NULL, NULL, NULL, 4, NULL),
-(6, '00000000000000a6', 1, 1, '2026-11-24 10:06:00.000000', NULL, NULL, NULL, NULL, NULL, NULL, 4, NULL, NULL, NULL, NULL, 4, NULL);
+INSERT INTO "evaluation" ("id", "submission_id", "version_id", "scorer_version", "created_at", "scored_at", "seconds", "rank_low", "rank_high", "claimed_at", "not_before", "failures", "in_family", "separable_from_first", "replicates", "percent", "claims", "losses", "job") VALUES
+(1, '00000000000000a1', 1, 1, '2026-11-24 10:01:00.000000', '2026-11-24 10:11:00.000000', 0.25, 1, 2, NULL, NULL, 0, 1, NULL, NULL, NULL, 1, 0, NULL),
+(2, '00000000000000a1', 2, 1, '2026-11-24 10:02:00.000000', NULL, NULL, NULL, NULL, '2026-11-24 10:05:00.000000', NULL, 0, NULL, NULL, NULL, 40, 3, 1, 17),
+(3, '00000000000000a2', 1, 1, '2026-11-24 10:03:00.000000', '2026-11-24 10:13:00.000000', 0.25, 1, 2, NULL, NULL, 0, 1, 0, '{"ids": ["00000000000000a1", "00000000000000a2"], "lds": 0.4375, "spread": 0.0221, "std_error": 0.03125, "ci_low": 0.34375, "ci_high": 0.46875, "z_random": 7.5, "p_random": 6.38178334582184e-14}', NULL, 1, 0, NULL),
+(4, '00000000000000a3', 1, 1, '2026-11-24 10:04:00.000000', NULL, NULL, NULL, NULL, NULL, '2026-11-24 10:20:00.000000', 2, NULL, NULL, NULL, NULL, 2, 0, NULL),
+(5, '00000000000000a5', 1, 1, '2026-11-24 10:05:00.000000', NULL, NULL, NULL, NULL, NULL, NULL, 4, NULL, NULL, NULL, NULL, 4, 0, NULL),
+(6, '00000000000000a6', 1, 1, '2026-11-24 10:06:00.000000', NULL, NULL, NULL, NULL, NULL, NULL, 4, NULL, NULL, NULL, NULL, 4, 0, NULL);
 INSERT INTO "event" ("id", "submission_id", "before", "after", "detail", "at") VALUES
 (1, '00000000000000a1', NULL, 'uploading', NULL, '2026-11-24 10:11:00.000000'),
 (2, '00000000000000a1', 'uploading', 'queued', NULL, '2026-11-24 10:12:00.000000'),
