@@ -60,6 +60,7 @@ ADDRESSES: dict[str, Callable[[Board], Iterable[str]]] = {
     "/docs": _once("/docs"),
     "/healthz": _once("/healthz"),
     "/readyz": _once("/readyz"),
+    "/metrics": _once("/metrics"),
     "/static": _once("/static/style.css"),
     "/sign-in": _once("/sign-in"),
     "/sign-in/{provider}": _once("/sign-in/github"),
