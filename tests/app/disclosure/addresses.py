@@ -65,6 +65,7 @@ ADDRESSES: dict[str, Callable[[Board], Iterable[str]]] = {
     "/sign-in": _once("/sign-in"),
     "/sign-in/{provider}": _once("/sign-in/github"),
     "/sign-in/{provider}/callback": _once("/sign-in/github/callback?state=x&code=x"),
+    "/admin": _once("/admin"),
     "/account": lambda _: ["/account", "/account?after=1"],
     "/account/delete": _once("/account/delete"),
     "/account/webhooks": _once("/account/webhooks"),
