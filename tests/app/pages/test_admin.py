@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import httpx
 import pytest
-from sqlalchemy import delete, select, update
+from sqlalchemy import select, update
 
 from app.accounts import users
 from app.accounts.audit import Action
 from app.db.accounts import Audit, Role, User
 from app.db.base import now
-from app.db.models import Attribution, Evaluation, Measurement, State, Submission, Version
+from app.db.models import State
 from app.management.queue_report import Failed, Named, Queue, Running, Waiting
 from app.pages.content.templates import render
-from app.scoring.queue import MAX_FAILURES
+from tests.app.failures import fail
 from tests.app.pages.markup import Markup
 from tests.app.service import npy
 
@@ -60,15 +60,7 @@ def failed(sign_in_service: Service, toy: Example, request: pytest.FixtureReques
     token = service.token(f"owner-{request.node.name.replace('_', '-')[:40]}")
     content = npy(toy.scores(seed=seed))
     submission_id = service.submit_and_score(token, "toy", content, method="unlucky", kind="practice")["id"]
-    with service.database.write() as session:
-        (evaluation,) = session.scalars(select(Evaluation).where(Evaluation.submission_id == submission_id))
-        for table in (Measurement, Attribution):
-            session.execute(delete(table).where(table.evaluation_id == evaluation.id))
-        evaluation.scored_at, evaluation.claimed_at, evaluation.failures = None, None, MAX_FAILURES
-        error = {"code": "internal.failed", "title": "The server failed", "detail": "It failed.", "hint": "Wait."}
-        of_this = Submission.id == submission_id
-        session.execute(update(Submission).where(of_this).values(state=State.FAILED, error=error))
-        return FailedOne(submission_id, session.scalars(select(Version.id)).first() or 0)
+    return FailedOne(submission_id, fail(service, submission_id))
 
 
 def _retry(admin: SignedInUser, failed: FailedOne, form: str | None = None, version: object = None) -> httpx.Response:
