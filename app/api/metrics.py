@@ -144,13 +144,13 @@ def _database_families(session: Session) -> Iterator[Metric]:
         "ldsboard_running_evaluations",
         "Evaluations that workers run",
         "kind",
-        queue_report.count_by_kind(session, queue_report.IS_RUNNING),
+        queue.running,
     )
     yield _by_label(
         "ldsboard_failed_evaluations",
         "Evaluations that failed permanently, and that nobody has retried",
         "kind",
-        queue_report.count_by_kind(session, queue_report.is_failed()),
+        queue.failed,
     )
     yield _by_label("ldsboard_submissions", "Submissions by state", "state", queue_report.submission_counts(session))
     yield _by_label(

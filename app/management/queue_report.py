@@ -47,11 +47,21 @@ class Waiting(NamedTuple):
     retrying: int = 0
     since: datetime | None = None
 
+    def joined(self, number: int, retrying: int, since: datetime) -> Waiting:
+        """Return these evaluations together with others."""
+        oldest = since if self.since is None else min(since, self.since)
+        return Waiting(self.number + number, self.retrying + retrying, oldest)
+
 
 class Queue(NamedTuple):
-    """What waits, by kind in `KINDS`; `held` is the number of first evaluations that wait until a ban is lifted."""
+    """The evaluations without a result, by kind in `KINDS`: those that wait, that workers run, and that failed permanently.
+
+    `held` is the number of first evaluations that wait until a ban is lifted.
+    """
 
     waiting: dict[str, Waiting]
+    running: dict[str, int]
+    failed: dict[str, int]
     held: int
 
 
@@ -102,7 +112,7 @@ def is_failed() -> ColumnElement[bool]:
 
 
 def queue_state(session: Session) -> Queue:
-    """Return what waits to be scored, evaluations that wait for a retry among it.
+    """Return what waits, runs and failed; evaluations that wait for a retry wait, too.
 
     A first evaluation waits since its file arrived, or since an admin retried it after it had failed permanently.
     """
@@ -110,36 +120,26 @@ def queue_state(session: Session) -> Queue:
         Event.submission_id == Submission.id, Event.before == State.FAILED, Event.after == State.QUEUED
     )
     since = func.coalesce(retried.correlate(Submission).scalar_subquery(), Evaluation.created_at)
-    retrying = func.count().filter(Evaluation.failures > 0)
-    is_held = User.ban.is_not(null())
-    first = (
-        select(Submission.kind, is_held, func.count(), retrying, func.min(since))
-        .select_from(Evaluation)
-        .join(Submission)
-        .join(User)
-        .where(Submission.state == State.QUEUED, _HAS_NO_RESULT)
-        .group_by(Submission.kind, is_held)
-    )
-    rescorings = (
-        select(func.count(), retrying, func.min(Evaluation.created_at))
-        .select_from(Evaluation)
-        .join(Submission)
-        .where(_is_rescoring(), Evaluation.claimed_at.is_(None), Evaluation.failures < MAX_FAILURES)
-    )
+    is_held, is_claimed = User.ban.is_not(null()), Evaluation.claimed_at.is_not(None)
+    groups = (Submission.state, Submission.kind, Evaluation.scorer_version, Evaluation.failures, is_held, is_claimed)
+    # One query without a condition on the state: a database that began with the scored submissions would take ten times as long.
+    query = select(*groups, func.count(), func.min(since)).select_from(Evaluation).join(Submission).join(User)
     waiting, held = dict.fromkeys(map(str, KINDS), Waiting()), 0
-    waiting[RESCORING] = Waiting(*session.execute(rescorings).one())
-    for kind, banned, number, retries, oldest in session.execute(first):
-        if banned:
+    running, failed = dict.fromkeys(map(str, KINDS), 0), dict.fromkeys(map(str, KINDS), 0)
+    for state, kind_of_submission, scorer, failures, banned, claimed, number, oldest in session.execute(
+        query.where(_HAS_NO_RESULT).group_by(*groups)
+    ):
+        is_rescoring = state == State.SCORED and scorer == result.SCORER_VERSION
+        kind = RESCORING if is_rescoring else kind_of_submission
+        if state == State.QUEUED and banned:
             held += number
-        else:
-            waiting[kind] = Waiting(number, retries, oldest)
-    return Queue(waiting, held)
-
-
-def count_by_kind(session: Session, condition: ColumnElement[bool]) -> dict[str, int]:
-    """Return how many evaluations meet a condition, `IS_RUNNING` or `is_failed()`, by kind in `KINDS`."""
-    query = select(_KIND, func.count()).select_from(Evaluation).join(Submission).where(condition)
-    return dict.fromkeys(map(str, KINDS), 0) | _counts(session, query.group_by(_KIND.name))
+        elif claimed and (is_rescoring or state == State.SCORING):
+            running[kind] += number
+        elif state == State.FAILED or (is_rescoring and failures >= MAX_FAILURES):
+            failed[kind] += number
+        elif is_rescoring or state == State.QUEUED:
+            waiting[kind] = waiting[kind].joined(number, number if failures else 0, oldest)
+    return Queue(waiting, running, failed, held)
 
 
 def running(session: Session) -> list[Running]:

@@ -55,7 +55,6 @@ def show_operation(request: Request, context: ContextDep, _visitor: AdminVisitor
         queue=queue_report.queue_state(session),
         running=queue_report.running(session),
         failed=queue_report.failed(session),
-        failed_count=sum(queue_report.count_by_kind(session, queue_report.is_failed()).values()),
         accounts=users.unverified(session, MAX_ACCOUNTS),
         max_accounts=MAX_ACCOUNTS,
         needs_approval=context.settings.ranked_needs_approval,

@@ -13,7 +13,7 @@ from app.accounts.audit import OPERATOR
 from app.db.base import now
 from app.db.models import Evaluation, Kind, State, Submission, Version
 from app.management import moderation, queue_report
-from app.management.queue_report import IS_RUNNING, RESCORING, Waiting, is_failed
+from app.management.queue_report import RESCORING, Waiting
 from app.scoring import queue, rescoring
 from app.scoring.queue import MAX_FAILURES
 from ldsboard.core import result
@@ -36,12 +36,11 @@ def _state(harness: ServiceHarness) -> queue_report.Queue:
 
 def _counts(harness: ServiceHarness) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
     """Return the numbers of waiting, running and failed evaluations by kind."""
-    waiting = {kind: found.number for kind, found in _state(harness).waiting.items()}
+    state = _state(harness)
     with harness.database.read() as session:
-        running, failed = (queue_report.count_by_kind(session, found) for found in (IS_RUNNING, is_failed()))
-        assert sum(running.values()) == len(queue_report.running(session))
-        assert sum(failed.values()) == len(queue_report.failed(session))
-    return waiting, running, failed
+        assert sum(state.running.values()) == len(queue_report.running(session))
+        assert sum(state.failed.values()) == len(queue_report.failed(session))
+    return {kind: found.number for kind, found in state.waiting.items()}, state.running, state.failed
 
 
 def _lose_file(harness: ServiceHarness, submission_id: str) -> bytes:
