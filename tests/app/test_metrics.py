@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,13 +22,16 @@ from app.db.base import now
 from app.db.models import Evaluation, Kind, State, Submission
 from app.main import create_app
 from app.settings import Settings
+from app.web.request_metrics import Measured, RequestMetrics
 from ldsboard.problems import PROBLEMS
+from tests.app.event_loop import run_in_loop
 from tests.app.service import Service, npy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import httpx
+    from starlette.types import Message, Receive, Scope, Send
 
     from app.context import AppContext
     from tests.app.benchmarks import Example
@@ -215,6 +219,38 @@ def test_applications_in_one_process_count_apart() -> None:
     first.count_bytes(5)
     registries: list[CollectorRegistry] = [first.registry, second.registry]
     assert [each.get_sample_value("ldsboard_received_bytes_total") for each in registries] == [5.0, 0.0]
+
+
+def _count(behaviour: str) -> RequestMetrics:
+    """Send a request to an application that raises an error, or that sends no response; return what was counted."""
+    metrics = RequestMetrics()
+
+    async def app(_scope: Scope, receive: Receive, _send: Send) -> None:
+        await receive()
+        if behaviour == "raises":
+            raise RuntimeError
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"12345", "more_body": False}
+
+    async def send(_message: Message) -> None:
+        raise AssertionError
+
+    async def request() -> None:
+        with suppress(RuntimeError):
+            await Measured(app, metrics)({"type": "http", "method": "GET", "path": "/x"}, receive, send)
+
+    run_in_loop(request())
+    return metrics
+
+
+def test_errors_of_the_server_and_lost_clients_are_counted() -> None:
+    for behaviour, status, problems in (("raises", "5xx", 1.0), ("is silent", "none", None)):
+        value = _count(behaviour).registry.get_sample_value
+        labels = {"route": "unmatched", "method": "GET", "status": status}
+        assert value("ldsboard_request_seconds_count", labels) == 1
+        assert value("ldsboard_problems_total", {"code": "internal.failed"}) == problems
+        assert value("ldsboard_received_bytes_total") == 5
 
 
 def test_every_metric_of_the_alert_rules_exists(measured_service: Service) -> None:
