@@ -7,7 +7,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, HttpUrl, SecretStr, TypeAdapter, field_validator, model_validator
+from pydantic import Field, HttpUrl, SecretStr, TypeAdapter, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL
 
@@ -16,7 +16,7 @@ from app.issuers import Issuer, parse_issuers
 from ldsboard.formats.score_files import HEADER_LIMIT
 
 MIN_KEY_LENGTH = 32
-"""Minimum length of the key that signs cookies, in characters."""
+"""Minimum length of the key that signs cookies, and of the token for `/metrics`, in characters."""
 
 
 class Settings(BaseSettings):
@@ -166,6 +166,9 @@ class Settings(BaseSettings):
     session_key: SecretStr = SecretStr("")
     """Key that signs cookies, at least 32 characters; by default, the key is read from a file in the data folder."""
 
+    metrics_token: SecretStr = SecretStr("")
+    """Bearer token with which Prometheus reads `/metrics`, at least 32 characters; by default, nobody can read it."""
+
     scoring_processes: int = Field(default=1, ge=0, le=64)
     """Number of score files that the server evaluates at the same time; 0: only workers evaluate (`python -m app work`), which
     needs PostgreSQL."""
@@ -176,13 +179,12 @@ class Settings(BaseSettings):
         TypeAdapter(HttpUrl).validate_python(value)
         return value.rstrip("/")
 
-    @field_validator("session_key")
+    @field_validator("session_key", "metrics_token")
     @classmethod
-    def _check_session_key(cls, value: SecretStr) -> SecretStr:
+    def _check_length(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
         if 0 < len(value) < MIN_KEY_LENGTH:
-            raise ValueError(
-                f"LDSBOARD_SESSION_KEY needs at least {MIN_KEY_LENGTH} random characters, but has {len(value)}."
-            )
+            name = f"LDSBOARD_{str(info.field_name).upper()}"
+            raise ValueError(f"{name} needs at least {MIN_KEY_LENGTH} random characters, but has {len(value)}.")
         return value
 
     @field_validator("trusted_proxies")

@@ -44,6 +44,7 @@ class Action(StrEnum):
     REVIEW_LINK_MADE = "submission.link_made"
     REVIEW_LINK_WITHDRAWN = "submission.link_withdrawn"
     SUBMISSION_RESCORED = "submission.rescored"
+    SUBMISSION_RETRIED = "submission.retried"
     SUBMISSION_SUSPENDED = "submission.suspended"
     SUBMISSION_REINSTATED = "submission.reinstated"
 

@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import null, select
 
+from app.accounts.audit import Action, record_action
 from app.accounts.deleted_accounts import PLACEHOLDER_PREFIX, is_retired
 from app.accounts.standing import check_standing
 from app.accounts.tokens import UPLOAD_TOKEN_PREFIX, digest
@@ -18,6 +19,8 @@ from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
+
+    from app.accounts.audit import Actor
 
 _HINT = "Ask the operator for a token (python -m app token create NAME) and send it as 'Authorization: Bearer ldsb_…'."
 
@@ -168,6 +171,21 @@ def find_user(session: Session, name: str) -> User:
     if user is None:
         raise ValueError(f"There is no user {name!r}. Add the user first: {program('python')} -m app user add {name}")
     return user
+
+
+def approve(session: Session, user: User, actor: Actor) -> bool:
+    """Vouch for a user, who becomes verified, see `User`; return False if the user was verified before."""
+    if user.verified:
+        return False
+    user.verified = True
+    record_action(session, actor, Action.USER_CHANGED, user.name, verified=True)
+    return True
+
+
+def unverified(session: Session, limit: int) -> list[User]:
+    """Return the newest users without a verified identity, at most `limit`; without banned users and deleted accounts."""
+    query = select(User).where(User.verified.is_(False), User.ban.is_(null()), User.deleted_at.is_(None))
+    return list(session.scalars(query.order_by(User.id.desc()).limit(limit)))
 
 
 def authenticate(session: Session, authorization: str | None) -> Account:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
-from sqlalchemy import text
-from sqlalchemy.exc import OperationalError, ProgrammingError
+from typing import Literal
 
-from app.db.backends import is_busy
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
+
+from app.management.readiness import Part, find_faults
 from app.web.dependencies import ContextDep, ReadSession, StorageDep
-from ldsboard.problems import ProblemError
+from app.web.problem_responses import problem_response
+from ldsboard.problems import Problem
 
 router = APIRouter(tags=["health"])
+
+
+class Readiness(BaseModel):
+    """The answer of a server that is ready."""
+
+    status: Literal["ready"] = "ready"
+    parts: dict[Part, Literal["ready"]] = dict.fromkeys(Part, "ready")
 
 
 @router.get("/healthz")
@@ -19,29 +28,17 @@ async def alive() -> dict[str, str]:
     return {"status": "alive"}
 
 
-@router.get("/readyz")
-def ready(context: ContextDep, storage: StorageDep, session: ReadSession) -> dict[str, str]:
-    """Check that the database has its tables, that the folder of uploaded files exists, and that files can be scored."""
-    try:
-        session.execute(text("SELECT 1 FROM submission LIMIT 1"))
-    except (OperationalError, ProgrammingError) as error:
-        if isinstance(error, OperationalError) and is_busy(error):
-            raise ProblemError(
-                "internal.unready", "The database does not answer.", "The operator should check LDSBOARD_DATABASE_URL."
-            ) from None
-        raise ProblemError(
-            "internal.unready", "The database has no tables.", "The operator should run: python -m app migrate"
-        ) from None
-    if not storage.folder.is_dir():
-        raise ProblemError(
-            "internal.unready",
-            "The folder of uploaded files is missing.",
-            "The operator should check LDSBOARD_STORAGE_URL.",
-        )
-    if context.sandbox.is_restarting:
-        raise ProblemError(
-            "internal.unready",
-            "No file can be scored: a scoring process or the fork server does not respond and is being replaced.",
-            "Try again in 15 seconds; if the problem lasts longer, the operator should read the log of the server.",
-        )
-    return {"status": "ready"}
+@router.get("/readyz", response_model=Readiness)
+def ready(request: Request, context: ContextDep, storage: StorageDep, session: ReadSession) -> Readiness | Response:
+    """Check that the database has its tables, that the folder of uploaded files exists, and that files can be scored.
+
+    If one of these parts is not ready, the answer is the problem ``internal.unready``, whose member ``parts`` says for each part
+    whether it is ``ready`` or ``unready``.
+    """
+    faults = find_faults(session, storage, context.sandbox)
+    found = [fault for fault in faults.values() if fault is not None]
+    if not found:
+        return Readiness()
+    detail, hint = (" ".join(texts) for texts in zip(*((fault.detail, fault.hint) for fault in found), strict=True))
+    parts = {part: "ready" if fault is None else "unready" for part, fault in faults.items()}
+    return problem_response(request, Problem("internal.unready", detail, hint), members={"parts": parts})

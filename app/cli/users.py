@@ -56,8 +56,7 @@ def add_user(
 def approve_user(name: Annotated[str, typer.Argument(help="Name of the user.")]) -> None:
     """Vouch for a user: ranked submissions of the user no longer use the quota that unverified users share."""
     with write_session() as session:
-        users.find_user(session, name).verified = True
-        audit.record_action(session, OPERATOR, Action.USER_CHANGED, name, verified=True)
+        users.approve(session, users.find_user(session, name), OPERATOR)
     typer.echo(f"User {name} is approved.")
 
 

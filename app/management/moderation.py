@@ -39,7 +39,7 @@ def suspend(session: Session, submission_id: str, reason: str, contact: str, act
     ProblemError
         ``submission.unknown``: there is no such submission. ``request.invalid``: the reason is empty, too long or not one line.
     """
-    submission = _find_submission(session, submission_id)
+    submission = find_submission(session, submission_id)
     submission.suspension = _notice(reason, contact)
     _note_boards(session, submission)
     record_action(session, actor, Action.SUBMISSION_SUSPENDED, submission_id, reason=reason)
@@ -55,7 +55,7 @@ def reinstate(session: Session, submission_id: str, actor: Actor) -> bool:
     ProblemError
         ``submission.unknown``: there is no such submission.
     """
-    submission = _find_submission(session, submission_id)
+    submission = find_submission(session, submission_id)
     was_suspended = submission.suspension is not None
     submission.suspension = None
     _note_boards(session, submission)
@@ -82,7 +82,7 @@ def ban(session: Session, name: str, reason: str, contact: str, actor: Actor) ->
         ``request.conflict``: the user is an admin.
         ``request.invalid``: the reason is empty, too long or not one line.
     """
-    user = _find_user(session, name)
+    user = find_user(session, name)
     if user.role == Role.ADMIN:
         raise ProblemError(
             "request.conflict",
@@ -96,7 +96,7 @@ def ban(session: Session, name: str, reason: str, contact: str, actor: Actor) ->
 
 def lift_ban(session: Session, name: str, actor: Actor) -> bool:
     """Lift the ban of a user, if any, and return whether there was one; raise ``user.unknown`` if there is no such user."""
-    user = _find_user(session, name)
+    user = find_user(session, name)
     was_banned = user.ban is not None
     user.ban = None
     record_action(session, actor, Action.USER_UNBANNED, name)
@@ -127,7 +127,8 @@ def _note_boards(session: Session, submission: Submission) -> None:
         note_change(session, version)
 
 
-def _find_submission(session: Session, submission_id: str) -> Submission:
+def find_submission(session: Session, submission_id: str) -> Submission:
+    """Return the submission with this id; raise ``submission.unknown`` if there is none."""
     submission = session.get(Submission, submission_id)
     if submission is None:
         raise ProblemError(
@@ -138,7 +139,8 @@ def _find_submission(session: Session, submission_id: str) -> Submission:
     return submission
 
 
-def _find_user(session: Session, name: str) -> User:
+def find_user(session: Session, name: str) -> User:
+    """Return the user with this name; raise ``user.unknown`` if there is none, or if the account was deleted."""
     user = session.scalar(select(User).where(User.name == name))
     if user is None or user.deleted_at is not None:
         raise ProblemError(

@@ -6,6 +6,7 @@ from fastapi import Depends, FastAPI
 
 from app.pages import (
     account,
+    admin,
     badges,
     benchmark,
     compare,
@@ -52,6 +53,7 @@ PAGE_MODULES = (
     own_data,
     publishers,
     webhooks,
+    admin,
 )
 """The modules that define pages, each with a ``router``."""
 

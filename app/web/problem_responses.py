@@ -19,6 +19,7 @@ from app.db.backends import is_busy, is_full
 from app.errors import BusyError, LimitError, disk_full
 from app.results.schemas import ProblemView
 from app.submissions import field_types
+from app.web.request_metrics import PROBLEM
 from app.web.security_headers import headers_of
 from ldsboard.problems import Problem, ProblemError
 
@@ -39,12 +40,17 @@ log = structlog.get_logger()
 
 
 def problem_response(
-    request: Request, problem: Problem, status: int | None = None, headers: dict[str, str] | None = None
+    request: Request,
+    problem: Problem,
+    status: int | None = None,
+    headers: dict[str, str] | None = None,
+    members: dict[str, Any] | None = None,
 ) -> Response:
     """Return the response for a problem: JSON, or a page if the address is outside the API and the client accepts HTML.
 
-    By default, the response has the status of the problem's code.
+    By default, the response has the status of the problem's code. `members` are further members of the JSON object.
     """
+    request.scope[PROBLEM] = problem.code
     view = ProblemView.of(problem, status)
     headers = headers or {}
     if not request.url.path.startswith("/api/"):
@@ -53,7 +59,7 @@ def problem_response(
             page = request.app.state.render_problem_page(view, request.url.path)
             # The response to a server failure does not pass through the middleware that adds these headers.
             return HTMLResponse(page, view.status, headers_of(request.url.path) | headers)
-    return JSONResponse(view.model_dump(exclude_none=True), view.status, headers, MEDIA_TYPE)
+    return JSONResponse(view.model_dump(exclude_none=True) | (members or {}), view.status, headers, MEDIA_TYPE)
 
 
 def _handle_problem_error(request: Request, error: ProblemError) -> Response:

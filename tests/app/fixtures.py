@@ -28,6 +28,7 @@ SERVERS = {
     "fuzzed_service",
     "intact_service",
     "limited_service",
+    "measured_service",
     "oidc_service",
     "service",
     "sign_in_service",

@@ -66,6 +66,7 @@ def test_environment_variables_set_the_settings(monkeypatch: pytest.MonkeyPatch)
         ("scoring_processes", -1),
         ("scoring_processes", 0),
         ("scoring_processes", 65),
+        ("metrics_token", "x" * 31),
     ],
 )
 def test_unsafe_values_are_rejected(name: str, value: Any) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.db.models import State, Visibility
-from app.pages import account, own_data, own_review_links, own_submissions, publishers, site, webhooks
+from app.pages import account, admin, own_data, own_review_links, own_submissions, publishers, site, webhooks
 from tests.app.roles import Roles, create_roles, identifying_fields, identifying_texts, provenance_texts
 from tests.app.service import Service
 
@@ -118,6 +118,7 @@ def test_route_sets_cover_every_route(service: Service) -> None:
     api = {path for path, calls in described.items() if "get" in calls and path.startswith("/api/")}
     modules = set(site.PAGE_MODULES) - {
         account,
+        admin,
         own_data,
         own_review_links,
         own_submissions,

@@ -105,6 +105,8 @@ EXEMPT = {
     "DELETE /api/v1/submissions/{submission_id}/suspension": "for admins",
     "PUT /api/v1/users/{name}/ban": "for admins",
     "DELETE /api/v1/users/{name}/ban": "for admins",
+    "POST /admin/submissions/{submission_id}/retry": "for admins",
+    "POST /admin/users/{name}/approve": "for admins",
     "DELETE /api/v1/users/me": "ends the account",
     "POST /account/delete": "ends the account",
     "POST /account/export": "reads",

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from playwright.sync_api import sync_playwright
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 
 from app.cli.demo import BENCHMARK, OWNER, PRACTICE, Demo
-from app.db.accounts import Identity, User
+from app.db.accounts import Identity, Role, User
 from app.db.sessions import Database
 from app.settings import Settings
 from tests.app.pages.provider import Provider
@@ -53,16 +53,18 @@ def main() -> None:
 
 @contextmanager
 def signed_in_as_owner(demo: Demo, provider: Provider) -> Iterator[None]:
-    """Within the block, link the provider's identity to the demo's user."""
+    """Within the block, link the provider's identity to the demo's user, who is an admin meanwhile."""
     known = {"provider": provider.address, "subject": provider.current["sub"]}
     with demo.database.write() as session:
-        owner = session.scalars(select(User.id).where(User.name == OWNER)).one()
-        session.add(Identity(user_id=owner, **known))
+        owner = session.scalars(select(User).where(User.name == OWNER)).one()
+        session.add(Identity(user_id=owner.id, **known))
+        owner.role = Role.ADMIN
     try:
         yield
     finally:
         with demo.database.write() as session:
             session.execute(delete(Identity).filter_by(**known))
+            session.execute(update(User).where(User.name == OWNER).values(role=Role.USER))
 
 
 def write_screenshots(demo: Demo, browser: Browser) -> None:
@@ -87,6 +89,7 @@ def write_screenshots(demo: Demo, browser: Browser) -> None:
     if practised := demo.rows(PRACTICE):
         pages["practised"] = f"/submissions/{practised[0]['id']}"
     pages["account"] = "/sign-in/oidc"  # the following pages are those of a signed-in user
+    pages["admin"] = "/admin"
     pages["trust"] = "/account/publishers"
     pages["submit-signed-in"] = f"/benchmarks/{BENCHMARK}/submit"
     for width, scheme in product(WIDTHS, SCHEMES):

@@ -30,7 +30,11 @@ if TYPE_CHECKING:
 
     from app.context import AppContext
 
-SETTINGS = {"github_client_id": "board", "github_client_secret": SecretStr("secret-of-the-github-app")}
+SETTINGS = {
+    "github_client_id": "board",
+    "github_client_secret": SecretStr("secret-of-the-github-app"),
+    "metrics_token": SecretStr("token-of-the-prometheus-of-the-operator"),
+}
 
 
 @pytest.fixture(scope="module")

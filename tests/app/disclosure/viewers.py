@@ -57,6 +57,7 @@ def create_viewers(board: Board) -> list[Viewer]:
         _with_token("an expired token of the private owner", _expired_token(service, owner)),
         _with_token("an upload token of the private owner", board.upload.view["capability"]),
         _with_token("a wrong token", f"{tokens.PREFIX}{'x' * 43}"),
+        _with_token("Prometheus", service.settings.metrics_token.get_secret_value()),
     ]
     return found + _browsers(board)
 
