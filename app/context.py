@@ -19,7 +19,7 @@ from app.management.retention import Periods, Retention
 from app.scoring.evaluator import Evaluator
 from app.scoring.runner import Runner
 from app.scoring.sandbox.client import Sandbox
-from app.submissions.storage import Storage
+from app.submissions.opened_storage import open_storage
 from ldsboard.core.parallel import usable_processors
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class AppContext:
     Raises
     ------
     RuntimeError
-        Another server uses this data folder.
+        Another server uses this data folder, or the bucket of the score files cannot be used.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -48,7 +48,7 @@ class AppContext:
         self.data_lock = data_lock.lock_data_folder(settings.data_dir)
         self.database = Database(settings.resolved_database_url, settings.busy_seconds)
         self.database.claim_server()
-        self.storage = Storage(settings.storage_dir, settings.spare_bytes)
+        self.storage = open_storage(settings)
         self.sandbox = Sandbox(
             threads=max(1, usable_processors() // settings.scoring_processes), processes=settings.scoring_processes
         )

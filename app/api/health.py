@@ -21,7 +21,7 @@ async def alive() -> dict[str, str]:
 
 @router.get("/readyz")
 def ready(context: ContextDep, storage: StorageDep, session: ReadSession) -> dict[str, str]:
-    """Check that the database has its tables, that the folder of uploaded files exists, and that files can be scored."""
+    """Check that the database has its tables, that the place of uploaded files is there, and that files can be scored."""
     try:
         session.execute(text("SELECT 1 FROM submission LIMIT 1"))
     except (OperationalError, ProgrammingError) as error:
@@ -32,10 +32,12 @@ def ready(context: ContextDep, storage: StorageDep, session: ReadSession) -> dic
         raise ProblemError(
             "internal.unready", "The database has no tables.", "The operator should run: python -m app migrate"
         ) from None
-    if not storage.folder.is_dir():
+    if not storage.is_ready():
         raise ProblemError(
             "internal.unready",
-            "The folder of uploaded files is missing.",
+            "The store of uploaded files is out of reach."
+            if context.settings.bucket
+            else "The folder of uploaded files is missing.",
             "The operator should check LDSBOARD_STORAGE_URL.",
         )
     if context.sandbox.is_restarting:
