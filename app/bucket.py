@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
 
 SCHEME = "s3://"
 
@@ -12,6 +15,9 @@ NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 PREFIX = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 """The prefixes of keys whose characters every store takes as they are."""
+
+ENDPOINT = re.compile(r"https?://[^/?#@\s]+(/[^?#@\s]*)?")
+"""URLs of stores, which contain no credentials."""
 
 
 class Bucket(NamedTuple):
@@ -49,3 +55,11 @@ def parse_bucket(url: str) -> Bucket | None:
             "with '.', separated by '/'."
         )
     return Bucket(name, prefix)
+
+
+def check_access(endpoint: str, *credentials: SecretStr) -> None:
+    """Raise ValueError if a part of the credentials is missing, or if the URL of the store cannot be used; it can be empty."""
+    if not all(map(len, credentials)):
+        raise ValueError("A bucket in LDSBOARD_STORAGE_URL needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.")
+    if endpoint and not ENDPOINT.fullmatch(endpoint):
+        raise ValueError("AWS_ENDPOINT_URL must be an http:// or https:// URL without credentials.")

@@ -11,7 +11,7 @@ from pydantic import Field, HttpUrl, SecretStr, TypeAdapter, field_validator, mo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL
 
-from app.bucket import Bucket, parse_bucket
+from app.bucket import Bucket, check_access, parse_bucket
 from app.database_url import database_url
 from app.issuers import Issuer, parse_issuers
 from ldsboard.formats.score_files import HEADER_LIMIT
@@ -52,8 +52,8 @@ class Settings(BaseSettings):
     aws_endpoint_url: str = Field(default="", validation_alias="AWS_ENDPOINT_URL")
     """URL of the store; by default, that of Amazon S3 in AWS_REGION."""
 
-    aws_region: str = Field(default="us-east-1", validation_alias="AWS_REGION")
-    """Region of the bucket."""
+    aws_region: str = Field(default="", validation_alias="AWS_REGION")
+    """Region of the bucket; by default, us-east-1."""
 
     public_url: str = "http://localhost:8000"
     """URL under which users open the site."""
@@ -255,10 +255,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _check_storage(self) -> Self:
         if self.bucket is not None:
-            if not (self.aws_access_key_id.get_secret_value() and self.aws_secret_access_key.get_secret_value()):
-                raise ValueError("A bucket in LDSBOARD_STORAGE_URL needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.")
-            if not re.fullmatch(r"(https?://[^/?#@\s]+(/[^?#@\s]*)?)?", self.aws_endpoint_url):
-                raise ValueError("AWS_ENDPOINT_URL must be an http:// or https:// URL without credentials.")
+            check_access(self.aws_endpoint_url, self.aws_access_key_id, self.aws_secret_access_key)
         return self
 
     def is_trusted_proxy(self, address: str) -> bool:

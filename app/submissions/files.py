@@ -70,6 +70,4 @@ def delete_unreferenced(session: Session, storage: Storage, hashes: Iterable[str
 
     Call this function in a write session, so that no submission can begin to refer to a file that is being deleted.
     """
-    for sha256 in hashes:
-        if session.get(File, sha256) is None:
-            storage.delete(sha256)
+    storage.delete_files([sha256 for sha256 in hashes if session.get(File, sha256) is None])

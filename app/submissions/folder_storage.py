@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from app.submissions.storage import PARTS, Storage
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
     from pathlib import Path
 
     from app.submissions.arrivals import Arrival
@@ -81,9 +81,10 @@ class FolderStorage(Storage):
         """Return the ids of the uploads that have a folder of upload parts."""
         return [path.name for path in self._arriving.iterdir() if path.is_dir()]
 
-    def delete(self, sha256: str) -> None:
-        """Delete the file with this SHA-256, if it exists."""
-        self.path(sha256).unlink(missing_ok=True)
+    def delete_files(self, hashes: Iterable[str]) -> None:
+        """Delete the files with a SHA-256 in `hashes`; missing files are left out."""
+        for sha256 in hashes:
+            self.path(sha256).unlink(missing_ok=True)
 
     def delete_parts(self, upload: str) -> None:
         """Delete all stored upload parts of an upload."""

@@ -3,8 +3,6 @@
 The keys are the paths of `app.submissions.folder_storage`, except that the key of an upload part ends with its SHA-256: of two
 simultaneous parts with one number, the database row decides which counts. No object ever gets other bytes. Transfers of files run
 outside of transactions. Inside, `keep` only looks whether the object is still there, since only write transactions delete files.
-
-Errors of obstore can quote requests, with the id of the access key. Only a short reason from them gets into messages and logs.
 """
 
 from __future__ import annotations
@@ -12,23 +10,20 @@ from __future__ import annotations
 import re
 import threading
 from contextlib import contextmanager, suppress
-from datetime import timedelta
 from typing import TYPE_CHECKING, Self
 
 import obstore
 import structlog
 from obstore.exceptions import BaseError
-from obstore.store import S3Store
 
 from app.db.base import random_id
 from app.errors import LostFileError, StorageAwayError
+from app.submissions.s3_connection import connect, short_reason
 from app.submissions.storage import PARTS, Storage
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from pathlib import Path
-
-    from obstore.store import ClientConfig, RetryConfig, S3Config
 
     from app.settings import Settings
     from app.submissions.arrivals import Arrival
@@ -44,9 +39,6 @@ SENDERS = 4
 
 HASH = re.compile(r"([0-9a-f]{2})/(\1[0-9a-f]{62})")
 """The keys of score files."""
-
-CODE = re.compile(r"<Code>(\w{1,60})</Code>")
-"""The code of an error in an answer of the store."""
 
 log = structlog.get_logger()
 
@@ -68,10 +60,11 @@ class S3Storage(Storage):
     def __init__(self, settings: Settings, bucket: str, prefix: str) -> None:
         super().__init__(settings.data_dir / PARTS, settings.spare_bytes)
         self._away = False
+        self._may_hold_parts = True
         self._probing = threading.Lock()
-        self._slow = _connect(settings, bucket, prefix, seconds=60, retries=3)
+        self._slow = connect(settings, bucket, prefix, seconds=60, retries=3)
         # For calls inside of transactions, which hold up other writers.
-        self._quick = _connect(settings, bucket, prefix, seconds=5, retries=1)
+        self._quick = connect(settings, bucket, prefix, seconds=5, retries=1)
         self._probe()
 
     @classmethod
@@ -101,6 +94,7 @@ class S3Storage(Storage):
 
     def send_part(self, upload: str, number: int, arrival: Arrival) -> None:
         """Send a flushed upload part to the store."""
+        self._may_hold_parts = True
         self._send(self.part_key(upload, number, arrival.sha256), arrival)
 
     def keep(self, arrival: Arrival) -> None:
@@ -111,9 +105,8 @@ class S3Storage(Storage):
 
     def keep_part(self, upload: str, number: int, arrival: Arrival) -> None:
         """Ensure that the store holds an upload part: send it unless `send_part` did so."""
-        key = self.part_key(upload, number, arrival.sha256)
-        if arrival.sent_as != key:
-            self._send(key, arrival)
+        if arrival.sent_as != self.part_key(upload, number, arrival.sha256):
+            self.send_part(upload, number, arrival)
 
     def _send(self, key: str, arrival: Arrival) -> None:
         chunk = max(CHUNK_BYTES, arrival.size // MAX_CHUNKS + 1)
@@ -174,14 +167,25 @@ class S3Storage(Storage):
         return [found[2] for key, _ in self._list() if (found := HASH.fullmatch(key))]
 
     def upload_ids(self) -> list[str]:
-        """Return the ids of the uploads of which the store lists upload parts."""
-        with self._answers():
-            listed = obstore.list_with_delimiter(self._slow, prefix=PARTS)
-        return [prefix.rpartition("/")[2] for prefix in listed["common_prefixes"]]
+        """Return the ids of the uploads of which the store lists upload parts.
 
-    def delete(self, sha256: str) -> None:
-        """Delete the file with this SHA-256. If the store is out of reach, the next start of a server deletes the file."""
-        self._delete([self.key(sha256)])
+        An idle server calls this method every few seconds, so the store is not asked again before the next part is sent.
+        """
+        if not self._may_hold_parts:
+            return []
+        self._may_hold_parts = False
+        try:
+            with self._answers():
+                listed = obstore.list_with_delimiter(self._slow, prefix=PARTS)["common_prefixes"]
+        except StorageAwayError:
+            self._may_hold_parts = True
+            raise
+        self._may_hold_parts = self._may_hold_parts or bool(listed)
+        return [prefix.rpartition("/")[2] for prefix in listed]
+
+    def delete_files(self, hashes: Iterable[str]) -> None:
+        """Delete the files with a SHA-256 in `hashes`. If the store is out of reach, the next start of a server deletes them."""
+        self._delete([self.key(sha256) for sha256 in hashes])
 
     def delete_parts(self, upload: str) -> None:
         """Delete all stored upload parts of an upload. If the store is out of reach, the clean-up tries again later."""
@@ -192,12 +196,15 @@ class S3Storage(Storage):
         self._delete(keys)
 
     def _delete(self, keys: Sequence[str]) -> None:
-        if self.is_away():
+        if not keys or self.is_away():
             return
         with suppress(StorageAwayError), self._answers():
-            for key in keys:
-                with suppress(FileNotFoundError):  # some stores say so
-                    obstore.delete(self._quick, key)
+            try:
+                obstore.delete(self._quick, keys)
+            except FileNotFoundError:  # some stores say so, and the rest of the keys may have been left out
+                for key in keys:
+                    with suppress(FileNotFoundError):
+                        obstore.delete(self._quick, key)
 
     def is_ready(self) -> bool:
         """Return False if the last call failed and the store is still out of reach."""
@@ -244,47 +251,17 @@ class S3Storage(Storage):
         try:
             yield
         except BaseError as error:
-            raise self._failed(_reason(error)) from None
+            raise self._failed(short_reason(error)) from None
         except FileNotFoundError:
             if missing:
                 raise self._failed("NoSuchBucket") from None
             raise
-        self._away = False
+        if self._away:
+            self._away = False
+            log.info("storage.back")
 
     def _failed(self, reason: str) -> StorageAwayError:
-        self._away = True
-        log.error("storage.away", reason=reason)
+        if not self._away:
+            self._away = True
+            log.error("storage.away", reason=reason)
         return StorageAwayError(reason)
-
-
-def _connect(settings: Settings, bucket: str, prefix: str, *, seconds: float, retries: int) -> S3Store:
-    """Return a store whose requests take at most so many seconds, and are repeated at most so many times."""
-    url = settings.aws_endpoint_url
-    client: ClientConfig = {
-        "allow_http": url.startswith("http://"),
-        "connect_timeout": timedelta(seconds=min(seconds, 5)),
-        "timeout": timedelta(seconds=seconds),
-    }
-    retry: RetryConfig = {
-        "max_retries": retries,
-        "retry_timeout": timedelta(seconds=seconds),
-        "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=2), "base": 2},
-    }
-    config: S3Config = {"endpoint": url} if url else {}
-    return S3Store(
-        bucket,
-        prefix=prefix or None,
-        access_key_id=settings.aws_access_key_id.get_secret_value(),
-        secret_access_key=settings.aws_secret_access_key.get_secret_value(),
-        region=settings.aws_region,
-        disable_bulk_delete=True,  # not every store has this call
-        client_options=client,
-        retry_config=retry,
-        config=config,
-    )
-
-
-def _reason(error: BaseError) -> str:
-    """Return a short reason from an error of obstore, without what the store or the request say about credentials."""
-    code = CODE.search(str(error))
-    return code[1] if code else "no answer" if type(error).__name__ == "GenericError" else type(error).__name__

@@ -16,7 +16,7 @@ from app.errors import disk_full
 from app.submissions.arrivals import Arrival
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -129,9 +129,13 @@ class Storage(ABC):
     def upload_ids(self) -> list[str]:
         """Return the ids of the uploads of which upload parts are stored."""
 
-    @abstractmethod
     def delete(self, sha256: str) -> None:
         """Delete the file with this SHA-256, if it exists."""
+        self.delete_files([sha256])
+
+    @abstractmethod
+    def delete_files(self, hashes: Iterable[str]) -> None:
+        """Delete the files with a SHA-256 in `hashes`; missing files are left out."""
 
     @abstractmethod
     def delete_parts(self, upload: str) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from sqlalchemy import select
 
+from app.api.multipart_upload import _receive_part
 from app.api.responses import accept_file
 from app.db.models import Evaluation, State, Submission
 from app.db.uploads import Upload
@@ -179,6 +180,22 @@ def test_parts_of_an_ended_upload_are_deleted_and_damaged_parts_are_asked_for_ag
         multipart.cancel(session, submission_id, "cancelled")
     recovery.expire_multipart_uploads(harness.database, harness.storage)
     assert harness.storage.upload_ids() == []
+
+
+def test_parts_are_sent_before_the_transaction(harness: ServiceHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    context = cast("AppContext", SimpleNamespace(storage=harness.storage, database=harness.database))
+    submission_id = harness.reserve(2)
+    with harness.database.write() as session:
+        multipart.open_upload(session, session.get_one(Submission, submission_id), "0" * 64, 1, timedelta(hours=1))
+        upload = session.get_one(Upload, submission_id)
+        assert upload.submission.size == 2
+    kept = []
+    monkeypatch.setattr(harness.storage, "keep_part", lambda *part: kept.append(part[-1].sent_as))
+    with harness.storage.receive() as arrival:
+        arrival.write(b"x")
+        arrival.flush()
+        _receive_part(context, upload, 1, arrival)
+    assert kept == [harness.storage.part_key(submission_id, 1, arrival.sha256)]
 
 
 def test_file_that_is_not_accepted_is_deleted_unless_it_is_in_use(harness: ServiceHarness, toy: Example) -> None:

@@ -12,8 +12,8 @@ from obstore.exceptions import BaseError
 
 from app.errors import LostFileError, StorageAwayError
 from app.settings import Settings
-from app.submissions import s3_storage
 from app.submissions.opened_storage import open_storage
+from app.submissions.s3_connection import connect
 from app.submissions.s3_storage import S3Storage
 from ldsboard.problems import ProblemError
 from tests.openstack_swift import ACCESS_KEY, BUCKET, SECRET_KEY
@@ -187,7 +187,7 @@ def test_store_that_stops_answering_is_away_after_the_time_limit(
     storage: S3Storage, swift: Swift, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sha256 = store(storage, b"scores")
-    impatient = s3_storage._connect(settings, BUCKET, "", seconds=0.2, retries=0)
+    impatient = connect(settings, BUCKET, "", seconds=0.2, retries=0)
     monkeypatch.setattr(storage, "_slow", impatient)
     monkeypatch.setattr(storage, "_quick", impatient)
     swift.pause(paused=True)
@@ -222,6 +222,58 @@ def test_bucket_that_cannot_be_used_is_refused_without_showing_credentials(
     assert "Signature" not in shown.replace("SignatureDoesNotMatch", "")
     for secret in (ACCESS_KEY, SECRET_KEY, "wrong-secret", "wrong:user"):
         assert secret not in shown
+
+
+def test_missing_bucket_is_no_lost_file(
+    storage: S3Storage, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("_slow", "_quick"):
+        monkeypatch.setattr(storage, name, connect(settings, "missing-bucket", "", seconds=5, retries=0))
+    with pytest.raises(StorageAwayError) as raised, storage.local_file("ab" * 32):
+        raise AssertionError
+    assert raised.value.reason == "NoSuchBucket"
+
+
+def test_short_answer_is_no_file(storage: S3Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    sha256 = store(storage, b"scores")
+    monkeypatch.setattr(obstore, "get_range", lambda *_, **__: b"score")
+    with pytest.raises(StorageAwayError), storage.local_file(sha256):
+        raise AssertionError
+
+
+def test_several_files_are_deleted_together_although_one_is_missing(
+    storage: S3Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashes = [store(storage, content) for content in (b"one", b"two")]
+    storage.delete_files([hashes[0], "ab" * 32])
+    assert storage.stored_hashes() == hashes[1:]
+    delete = obstore.delete
+
+    def find(opened: Any, keys: str | list[str]) -> None:
+        if not isinstance(keys, str) or "ab" * 32 in keys:
+            raise FileNotFoundError(keys)
+        delete(opened, keys)
+
+    monkeypatch.setattr(obstore, "delete", find)
+    storage.delete_files(["ab" * 32, hashes[1]])
+    assert storage.stored_hashes() == []
+
+
+def test_uploads_are_listed_only_after_parts_were_sent(storage: S3Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    listing = obstore.list_with_delimiter
+
+    def listed(*arguments: Any, **options: Any) -> Any:
+        calls.append(1)
+        return listing(*arguments, **options)
+
+    monkeypatch.setattr(obstore, "list_with_delimiter", listed)
+    assert [storage.upload_ids() for _ in range(3)] == [[]] * 3
+    assert len(calls) == 1
+    with receive(storage, b"part") as arrival:
+        storage.send_part("upload", 0, arrival)
+    assert [storage.upload_ids() for _ in range(2)] == [["upload"]] * 2
+    assert len(calls) == 3
 
 
 def test_free_space_is_that_of_the_local_folder(
