@@ -80,7 +80,7 @@ class QuotaError(LimitError):
 class StorageAwayError(LimitError):
     """The store of score files is out of reach. ``reason`` says why in one or two words, for the operator."""
 
-    retry_after = 10
+    retry_after = 25  # a client that tries four times then outlasts an outage of a minute
 
     def __init__(self, reason: str) -> None:
         self.reason = reason

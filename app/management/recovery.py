@@ -33,7 +33,10 @@ def recover_at_start(database: Database, storage: Storage) -> None:
 
 
 def expire_multipart_uploads(database: Database, storage: Storage) -> None:
-    """Expire multipart uploads that were not completed in time; delete the upload parts of all completed and expired uploads."""
+    """Expire multipart uploads that were not completed in time; delete the upload parts of all completed and expired uploads.
+
+    Files whose deletion failed because their store was out of reach are deleted too.
+    """
     # Stored upload parts are listed before rows: an upload that starts in between has written its row before its first part.
     with_parts = _uploads_with_parts(storage)
     with database.write() as session:
@@ -42,6 +45,9 @@ def expire_multipart_uploads(database: Database, storage: Storage) -> None:
     for upload in with_parts:
         if upload not in open_uploads:
             storage.delete_parts(upload)
+    if undeleted := storage.take_undeleted():
+        with database.write() as session:
+            files.delete_unreferenced(session, storage, undeleted)
 
 
 def _uploads_with_parts(storage: Storage) -> list[str]:

@@ -61,6 +61,7 @@ class S3Storage(Storage):
         super().__init__(settings.data_dir / PARTS, settings.spare_bytes)
         self._away = False
         self._may_hold_parts = True
+        self._undeleted: set[str] = set()
         self._probing = threading.Lock()
         self._slow = connect(settings, bucket, prefix, seconds=60, retries=3)
         # For calls inside of transactions, which hold up other writers.
@@ -184,8 +185,17 @@ class S3Storage(Storage):
         return [prefix.rpartition("/")[2] for prefix in listed]
 
     def delete_files(self, hashes: Iterable[str]) -> None:
-        """Delete the files with a SHA-256 in `hashes`. If the store is out of reach, the next start of a server deletes them."""
-        self._delete([self.key(sha256) for sha256 in hashes])
+        """Delete the files with a SHA-256 in `hashes`. If the store is out of reach, remember them."""
+        hashes = list(hashes)
+        if not self._delete([self.key(sha256) for sha256 in hashes]):
+            self._undeleted.update(hashes)
+
+    def take_undeleted(self) -> list[str]:
+        """Return the SHA-256 of the files whose deletion failed, and forget them; none while the store is out of reach."""
+        if not self._undeleted or self.is_away():
+            return []
+        taken, self._undeleted = self._undeleted, set()
+        return list(taken)
 
     def delete_parts(self, upload: str) -> None:
         """Delete all stored upload parts of an upload. If the store is out of reach, the clean-up tries again later."""
@@ -195,9 +205,11 @@ class S3Storage(Storage):
             return  # logged
         self._delete(keys)
 
-    def _delete(self, keys: Sequence[str]) -> None:
-        if not keys or self.is_away():
-            return
+    def _delete(self, keys: Sequence[str]) -> bool:
+        if not keys:
+            return True
+        if self.is_away():
+            return False
         with suppress(StorageAwayError), self._answers():
             try:
                 obstore.delete(self._quick, keys)
@@ -205,6 +217,8 @@ class S3Storage(Storage):
                 for key in keys:
                     with suppress(FileNotFoundError):
                         obstore.delete(self._quick, key)
+            return True
+        return False
 
     def is_ready(self) -> bool:
         """Return False if the last call failed and the store is still out of reach."""

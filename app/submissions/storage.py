@@ -137,6 +137,10 @@ class Storage(ABC):
     def delete_files(self, hashes: Iterable[str]) -> None:
         """Delete the files with a SHA-256 in `hashes`; missing files are left out."""
 
+    def take_undeleted(self) -> list[str]:
+        """Return the SHA-256 of the files whose deletion failed and can be tried again now, and forget them."""
+        return []
+
     @abstractmethod
     def delete_parts(self, upload: str) -> None:
         """Delete all stored upload parts of an upload."""

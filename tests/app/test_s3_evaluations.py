@@ -19,6 +19,7 @@ from app.management.consistency import inspect
 from app.scoring.queue import MAX_FAILURES
 from app.settings import Settings
 from app.submissions import multipart
+from app.submissions.files import delete_unreferenced
 from app.submissions.s3_storage import S3Storage
 from tests.app.harness import ServiceHarness
 from tests.app.service import npy
@@ -143,21 +144,36 @@ def test_orphans_are_found_and_deleted(harness: ServiceHarness, toy: Example) ->
     assert harness.storage.stored_hashes() == [kept]
 
 
-def test_next_start_deletes_what_an_outage_left(harness: ServiceHarness, toy: Example, swift: Swift) -> None:
-    submission_id = harness.accept(npy(toy.scores()))
+def test_files_whose_deletion_failed_are_deleted_when_the_store_is_back(
+    harness: ServiceHarness, toy: Example, swift: Swift
+) -> None:
+    withdrawn, other = (harness.accept(npy(toy.scores(seed=seed)), f"method-{seed}") for seed in range(2))
+    hashes = [sha256(harness, each) for each in (withdrawn, other)]
     swift.kill()
     with harness.database.write() as session:
-        harness.withdraw(session, submission_id)
-    harness.storage.delete(sha256(harness, submission_id))
+        harness.withdraw(session, withdrawn)
+        delete_unreferenced(session, harness.storage, hashes[:1])
+    harness.storage.delete_files(hashes[1:])  # as after an upload that failed; another submission has the file by now
     recovery.expire_multipart_uploads(harness.database, harness.storage)
     swift.start()
-    assert len(harness.storage.stored_hashes()) == 1
+    assert sorted(harness.storage.stored_hashes()) == sorted(hashes)
+    recovery.expire_multipart_uploads(harness.database, harness.storage)
+    assert harness.storage.stored_hashes() == hashes[1:]
+    assert harness.storage.take_undeleted() == []
+
+
+def test_next_start_deletes_what_nobody_refers_to(harness: ServiceHarness, toy: Example) -> None:
+    kept = sha256(harness, harness.accept(npy(toy.scores())))
+    with harness.storage.receive() as orphan:
+        orphan.write(b"orphan")
+        orphan.flush()
+        harness.storage.send(orphan)
     with harness.storage.receive() as arrival:
         arrival.write(b"incomplete")
         recovery.recover_at_start(harness.database, harness.storage)
         assert not arrival.path.exists()
         arrival.path.touch()
-    assert harness.storage.stored_hashes() == []
+    assert harness.storage.stored_hashes() == [kept]
 
 
 def test_parts_of_an_ended_upload_are_deleted_and_damaged_parts_are_asked_for_again(harness: ServiceHarness) -> None:

@@ -154,7 +154,7 @@ def test_lost_answer_to_a_stored_file_is_settled(storage: S3Storage, monkeypatch
 
 
 def test_every_call_of_a_store_that_is_away_says_so_and_the_file_can_be_sent_when_it_is_back(
-    storage: S3Storage, swift: Swift, settings: Settings
+    storage: S3Storage, swift: Swift, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sha256 = store(storage, b"scores")
     swift.kill()
@@ -176,6 +176,9 @@ def test_every_call_of_a_store_that_is_away_says_so_and_the_file_can_be_sent_whe
         assert storage.is_away()
         swift.start()
         assert storage.is_ready()
+        with monkeypatch.context() as patched:
+            patched.delattr(obstore, "put")
+            assert storage.is_ready()  # a store that has answered is not asked again
         storage.check_free_space(1)
         storage.send(arrival)
         storage.keep(arrival)
