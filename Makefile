@@ -48,6 +48,12 @@ $(VENV)/.references: tests/references/requirements.txt | $(VENV)/.run
 	rm -rf $(VENV)/references/tests
 	@touch $@
 
+# The S3-compatible store of the tests, in an environment of its own: 53 MB. PyECLib contains liberasurecode.
+$(VENV)/.swift: tests/openstack-swift-requirements.txt | $(VENV)/.pip
+	$(PYTHON) -m venv --clear --without-pip $(VENV)/swift
+	$(BIN)/python -m pip --python $(VENV)/swift install -qq --only-binary :all: $(PIP_ARGS) -r $<
+	@touch $@
+
 references: $(VENV)/.references ## install published libraries for comparison
 
 # Debian packages for the environment and the tests. Missing packages are installed if this is permitted; otherwise a message asks
@@ -67,7 +73,7 @@ system:
 	  || { echo "Install the Debian packages$$missing, then repeat the command."; exit 1; }
 
 setup: system ## install the developers' environment: system packages, and Python packages into .venv
-	@$(MAKE) --silent $(VENV)/.dev $(VENV)/.references
+	@$(MAKE) --silent $(VENV)/.dev $(VENV)/.references $(VENV)/.swift
 	@$(BIN)/python -c 'import ldsboard; ldsboard.show_config()'
 
 demo: $(VENV)/.run ## train and publish a benchmark, score six methods, and serve the site on PORT until Ctrl-C

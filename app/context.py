@@ -20,7 +20,7 @@ from app.management.retention import Periods, Retention
 from app.scoring.evaluator import Evaluator
 from app.scoring.runner import Runner
 from app.scoring.sandbox.client import Sandbox
-from app.submissions.storage import Storage
+from app.submissions.opened_storage import open_storage
 
 if TYPE_CHECKING:
     from app.settings import Settings
@@ -35,7 +35,7 @@ class AppContext:
     Raises
     ------
     RuntimeError
-        Another server uses this data folder or database, and does not share it.
+        Another server uses this data folder or database, and does not share it; or the bucket of score files cannot be used.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -47,7 +47,7 @@ class AppContext:
             settings.resolved_database_url, settings.busy_seconds, tickets=not scores_here, serving=True
         )
         self.presence = Presence(self.database, Use.ALONE if scores_here else Use.SERVER)
-        self.storage = Storage(settings.storage_dir, settings.spare_bytes)
+        self.storage = open_storage(settings)
         self.sandbox = Sandbox.of(settings.scoring_processes)
         self._evaluator = Evaluator(
             self.database, self.storage, settings.benchmarks_dir, self.sandbox, settings.retry_seconds

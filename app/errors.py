@@ -7,9 +7,11 @@
         ├── BusyError     the database is locked for too long, or too many requests or files are in progress
         ├── RateError     too many requests
         ├── QuotaError    too many submissions, uploads, edits, new tokens, CI tokens or new webhooks
+        ├── StorageAwayError  the store of score files is out of reach
         └── IssuerUnavailableError  (`app.accounts.key_sets`) the keys of an issuer cannot be fetched
     SandboxError          a scoring process ended without an answer; the evaluation is retried
     DamagedFileError      a stored score file no longer has its recorded SHA-256; the evaluation is retried
+    LostFileError         the store answers that it does not hold a stored score file; the evaluation is retried
 """
 
 from __future__ import annotations
@@ -75,6 +77,20 @@ class QuotaError(LimitError):
         )
 
 
+class StorageAwayError(LimitError):
+    """The store of score files is out of reach. ``reason`` says why in one or two words, for the operator."""
+
+    retry_after = 25  # a client that tries four times then outlasts an outage of a minute
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(
+            "internal.storage",
+            "The store of score files is out of reach.",
+            f"Nothing was saved or counted. Try again in {self.retry_after} seconds.",
+        )
+
+
 def disk_full() -> ProblemError:
     """Return the error that reports a full disk of the server."""
     return ProblemError(
@@ -104,3 +120,7 @@ class SandboxError(RuntimeError):
 
 class DamagedFileError(RuntimeError):
     """The bytes of a stored score file do not have the SHA-256 under which the file was stored."""
+
+
+class LostFileError(FileNotFoundError):
+    """The store answers that it does not hold a stored score file."""

@@ -11,6 +11,7 @@ from pydantic import Field, HttpUrl, SecretStr, TypeAdapter, ValidationInfo, fie
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL
 
+from app.bucket import Bucket, check_access, parse_bucket
 from app.database_url import database_url
 from app.issuers import Issuer, parse_issuers
 from ldsboard.formats.score_files import HEADER_LIMIT
@@ -26,7 +27,11 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="LDSBOARD_", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
+        env_prefix="LDSBOARD_",
+        frozen=True,
+        hide_input_in_errors=True,
+        populate_by_name=True,
+        use_attribute_docstrings=True,
     )
 
     data_dir: Path = Path(".ldsboard")
@@ -36,7 +41,19 @@ class Settings(BaseSettings):
     """SQLAlchemy URL of the database; by default, an SQLite file in the data folder."""
 
     storage_url: str = ""
-    """Folder of the uploaded files; by default, a folder in the data folder."""
+    """Place of the uploaded files: a folder, or s3://BUCKET/PREFIX in an S3-compatible store; by default a folder in data_dir."""
+
+    aws_access_key_id: SecretStr = Field(default=SecretStr(""), validation_alias="AWS_ACCESS_KEY_ID")
+    """Id of the access key of the store in STORAGE_URL. Its variable, like those of the next three, has no prefix."""
+
+    aws_secret_access_key: SecretStr = Field(default=SecretStr(""), validation_alias="AWS_SECRET_ACCESS_KEY")
+    """Secret of the access key."""
+
+    aws_endpoint_url: str = Field(default="", validation_alias="AWS_ENDPOINT_URL")
+    """URL of the store; by default, that of Amazon S3 in AWS_REGION."""
+
+    aws_region: str = Field(default="", validation_alias="AWS_REGION")
+    """Region of the bucket; by default, us-east-1."""
 
     public_url: str = "http://localhost:8000"
     """URL under which users open the site."""
@@ -241,10 +258,12 @@ class Settings(BaseSettings):
                 "LDSBOARD_SCORING_PROCESSES=0 needs PostgreSQL, because workers in other processes take their work from it; "
                 "set LDSBOARD_DATABASE_URL=postgresql://…, or LDSBOARD_SCORING_PROCESSES=1."
             )
-        if "://" in self.storage_url:
-            raise ValueError(
-                f"LDSBOARD_STORAGE_URL must be the path of a folder; this {self.storage_url.split(':')[0]}:// URL is not."
-            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_storage(self) -> Self:
+        if self.bucket is not None:
+            check_access(self.aws_endpoint_url, self.aws_access_key_id, self.aws_secret_access_key)
         return self
 
     def is_trusted_proxy(self, address: str) -> bool:
@@ -262,6 +281,11 @@ class Settings(BaseSettings):
         """URL of the database: `database_url`, or the default if `database_url` is empty."""
         default = URL.create("sqlite", database=str(self.data_dir.absolute() / "ldsboard.sqlite3"))
         return self.database_url or default.render_as_string(hide_password=False)
+
+    @property
+    def bucket(self) -> Bucket | None:
+        """Bucket of the uploaded files; None if they are in a folder."""
+        return parse_bucket(self.storage_url)
 
     @property
     def storage_dir(self) -> Path:

@@ -18,7 +18,7 @@ FOLDERS_WITH_SERVICE = {"acceptance", "app", "browser", "client", "hostile", "wo
 MAX_UPLOAD_BYTES = 1_000_000
 
 # Neither a developer's own settings nor the CI that runs the tests may affect them.
-OUTER = ("LDSBOARD_", "CI_", "GITHUB_", "GITLAB_", "FORGEJO_", "GITEA_", "ACTIONS_ID_TOKEN_")
+OUTER = ("LDSBOARD_", "AWS_", "CI_", "GITHUB_", "GITLAB_", "FORGEJO_", "GITEA_", "ACTIONS_ID_TOKEN_")
 for name in [name for name in os.environ if name == "CI" or name.startswith(OUTER)]:
     del os.environ[name]
 

@@ -108,9 +108,9 @@ def _families(context: AppContext) -> Iterator[Metric]:
 
 
 def _store_families(storage: Storage) -> Iterator[Metric]:
-    disk = shutil.disk_usage(storage.folder)
-    yield GaugeMetricFamily("ldsboard_store_free_bytes", "Free bytes of the disk of the score files", disk.free)
-    yield GaugeMetricFamily("ldsboard_store_size_bytes", "Size of the disk of the score files in bytes", disk.total)
+    disk = shutil.disk_usage(storage.scratch)
+    yield GaugeMetricFamily("ldsboard_store_free_bytes", "Free bytes of the disk on which files arrive", disk.free)
+    yield GaugeMetricFamily("ldsboard_store_size_bytes", "Size of the disk on which files arrive, in bytes", disk.total)
 
 
 def _database_families(session: Session) -> Iterator[Metric]:

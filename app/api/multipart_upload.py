@@ -18,10 +18,10 @@ from app.db.models import Version
 from app.db.uploads import Upload
 from app.results.schemas import SubmissionView
 from app.submissions import idempotency, lifecycle, multipart
+from app.submissions.arrivals import Arrival
 from app.submissions.field_types import Sha256
 from app.submissions.fields import SubmissionRequest
 from app.submissions.schemas import PartView, StartedView, UploadView
-from app.submissions.storage import Arrival
 from app.submissions.visibility import WITHHELD
 from app.web.body_limit import LIMIT_BYTES
 from app.web.dependencies import Authorization, ContextDep, ReadSession, SubmittingUser
@@ -216,6 +216,7 @@ def _receive_part(context: AppContext, admitted: Upload, number: int, arrival: A
                 multipart.cancel(session, admitted.submission_id, error.problem.code)
             context.storage.delete_parts(admitted.submission_id)
             raise
+    context.storage.send_part(admitted.submission_id, number, arrival)
     with context.database.write() as session:
         upload = multipart.find_upload(session, admitted.submission_id)
         return multipart.receive_part(session, context.storage, upload, number, arrival)
@@ -252,7 +253,7 @@ def _complete(context: AppContext, upload: Upload) -> str:
     storage.check_free_space(upload.submission.size)
     with storage.receive() as arrival:
         try:
-            for chunk in storage.join(submission_id, upload.part_count):
+            for chunk in storage.join(submission_id, multipart.part_hashes(upload)):
                 arrival.write(chunk)
         except FileNotFoundError:
             # The parts are deleted already: a simultaneous call completed the upload, or the upload expired.

@@ -17,15 +17,18 @@ if TYPE_CHECKING:
     from app.accounts.users import Account
     from app.context import AppContext
     from app.results.schemas import SubmissionView
-    from app.submissions.storage import Arrival
+    from app.submissions.arrivals import Arrival
 
 
 @contextmanager
 def accept_file(context: AppContext, arrival: Arrival) -> Iterator[Session]:
-    """Yield a write session in which the caller accepts a received file; after the commit, wake the threads that score files.
+    """Yield a write session in which the caller accepts a flushed file; after the commit, wake the threads that score files.
+
+    A file for an object store is sent before the session begins.
 
     After any error in the block or the commit, the stored file is deleted unless another submission refers to the file.
     """
+    context.storage.send(arrival)
     try:
         with context.database.write() as session:
             yield session

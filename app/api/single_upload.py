@@ -19,9 +19,9 @@ from app.context import AppContext
 from app.db.models import Submission, Version
 from app.results.schemas import SubmissionView
 from app.submissions import idempotency, lifecycle, replicates
+from app.submissions.arrivals import Arrival
 from app.submissions.fields import SubmissionQuery, SubmissionRequest
 from app.submissions.schemas import BenchmarkName, DryRunView
-from app.submissions.storage import Arrival
 from app.web.dependencies import ContextDep, SubmittingUser
 from app.web.open_bodies import OpenBodies
 from app.web.request_body import Body, content_length, is_compressed

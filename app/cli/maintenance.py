@@ -12,11 +12,12 @@ from app.accounts import audit
 from app.accounts.audit import OPERATOR, Action
 from app.cli.common import open_database, write_session
 from app.db import integrity
+from app.errors import StorageAwayError
 from app.management import consistency, damage
 from app.management.retention import Deleted, Periods, sweep
 from app.scoring import rescoring
 from app.settings import Settings
-from app.submissions.storage import Storage
+from app.submissions.opened_storage import open_storage
 from ldsboard.counts import count
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from app.db.sessions import Database
     from app.management.consistency import Finding
+    from app.submissions.storage import Storage
 
 
 def rescore() -> None:
@@ -49,8 +51,8 @@ def prune() -> None:
     expired tokens of CI runs, and the records of used identity tokens that have expired. A running server deletes the same
     rows every hour. You need not stop the server for this command.
     """
-    with open_database() as (settings, database):
-        storage, periods = Storage(settings.storage_dir), Periods.of(settings)
+    with open_database(RuntimeError) as (settings, database):
+        storage, periods = open_storage(settings), Periods.of(settings)
         deleted = Deleted(0, 0, 0, 0)
         while any(batch := sweep(database, storage, periods)):
             deleted = Deleted(*(sum(numbers) for numbers in zip(deleted, batch, strict=True)))
@@ -79,13 +81,14 @@ def doctor(
     """
     if not quick:
         _check_database(Settings().resolved_database_url)
-    with open_database(RuntimeError) as (settings, database):
-        storage = Storage(settings.storage_dir)
+    with open_database(RuntimeError, StorageAwayError) as (settings, database):
+        storage = open_storage(settings)
         snapshots = consistency.inspect_snapshots(settings.snapshots_dir, quick=quick)
         if repair:
             with data_lock.lock_data_folder(settings.data_dir), database.write() as session:
                 found = consistency.inspect(session, storage, settings.benchmarks_dir, quick=quick)
                 remaining = _repair(session, chain(found, snapshots))
+                storage.delete_incomplete()
         else:
             remaining = find_inconsistencies(database, storage, settings.benchmarks_dir, quick=quick)
             remaining += [finding.message for finding in snapshots]
@@ -127,7 +130,7 @@ def find_inconsistencies(database: Database, storage: Storage, benchmarks: Path,
     with database.read() as session:
         hashes = {} if quick else damage.stated_hashes(session, storage)
     # Read all files without an open session: while a session is open, the write-ahead log of the database only grows.
-    altered = damage.find_altered(hashes)
+    altered = damage.find_altered(storage, hashes)
     with database.read() as session:
         damaged = [finding.message for finding in consistency.inspect_benchmarks(session, benchmarks, quick=quick)]
         found = [finding.message for finding in consistency.inspect_submissions(session, storage, altered)]

@@ -38,7 +38,7 @@ def move(
     settings = Settings()
     try:
         moved = moving.move(settings, database, replace_nul=replace_nul)
-    except (CopyError, MigrationError, moving.MoveError, ValueError) as error:
+    except (CopyError, MigrationError, RuntimeError, ValueError) as error:
         raise fail(error) from None
     width = max(map(len, moved.rows))
     for name, rows in moved.rows.items():

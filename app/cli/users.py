@@ -15,7 +15,7 @@ from app.leaderboard.ranking import Ranker
 from app.management import account_deletion, moderation
 from app.results.account_export import export_account
 from app.settings import Settings
-from app.submissions.storage import Storage
+from app.submissions.opened_storage import open_storage
 from ldsboard.counts import count
 from ldsboard.invocation import program
 
@@ -104,7 +104,7 @@ def delete_user(
 
     Scored ranked submissions stay, under a placeholder name, unless they are private or suspended.
     """
-    with open_database(ValueError) as (settings, database):
+    with open_database(ValueError, RuntimeError) as (settings, database):
         with database.read() as session:
             user_id = users.find_user(session, name).id
             extent = account_deletion.extent(session, user_id)
@@ -112,7 +112,7 @@ def delete_user(
         question = f"Delete user {name}? Under a placeholder name stay: {kept}. Deleted with their files: {erased}."
         if not yes:
             typer.confirm(question, abort=True)
-        storage = Storage(settings.storage_dir)
+        storage = open_storage(settings)
         placeholder = account_deletion.delete_account(database, Ranker(database), storage, user_id, OPERATOR)
     typer.echo(f"User {name} is deleted. Its public results are shown under the name {placeholder}.")
 

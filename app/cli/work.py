@@ -13,6 +13,7 @@ import typer
 from psycopg.conninfo import make_conninfo
 from sqlalchemy import select
 
+from app import data_lock
 from app.benchmarks.catalog import current_versions, version_folder
 from app.cli.common import fail, open_database
 from app.database_url import database_url
@@ -20,7 +21,7 @@ from app.db.models import Version
 from app.db.presence import Presence, Use
 from app.scoring.evaluator import Evaluator
 from app.scoring.sandbox.client import Sandbox
-from app.submissions.storage import Storage
+from app.submissions.opened_storage import open_storage
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -48,13 +49,14 @@ def work(
 
         _log_in_single_lines()
         presence = Presence(database, Use.WORKER)
+        lock = data_lock.share_data_folder(settings.data_dir)
         sandbox = Sandbox.of(concurrency)
         sandbox.start()
         with database.read() as session:
             _check_benchmarks(session, settings)
             for version in current_versions(session):
                 sandbox.preload(version_folder(settings.benchmarks_dir, version.benchmark.name, version.version))
-        storage = Storage(settings.storage_dir, settings.spare_bytes)
+        storage = open_storage(settings)
         evaluator = Evaluator(database, storage, settings.benchmarks_dir, sandbox, settings.retry_seconds)
         worker = Worker(_libpq_address(settings), evaluator, presence, concurrency)
         typer.echo(f"Evaluating at most {concurrency} at the same time. Press Ctrl-C to stop.")
@@ -62,6 +64,7 @@ def work(
             asyncio.Runner().run(worker.run())
         finally:
             sandbox.stop()
+            lock.release()
         # Threads that wait for a database that is away would hold up the end for minutes.
         sys.stdout.flush()
         os._exit(0)

@@ -17,7 +17,7 @@ from app.db.tickets import Queue, note_ticket
 from app.db.webhooks import CallState, Webhook, WebhookCall
 from app.leaderboard.ranking import is_ranked, update_ranks
 from app.leaderboard.stored_snapshots import REMOVAL, delete_removed, find_faults
-from app.management.damage import find_altered, is_altered, open_parts, stated_hashes, verify_benchmark
+from app.management.damage import find_altered, is_altered, open_parts, part_key, stated_hashes, verify_benchmark
 from app.submissions import multipart
 from app.submissions.files import unusable_file
 from app.submissions.lifecycle import transition
@@ -55,15 +55,15 @@ def inspect(session: Session, storage: Storage, benchmarks: Path, *, quick: bool
     taking the next finding, because later checks rely on the earlier repairs. This function itself repairs nothing.
     """
     yield from inspect_benchmarks(session, benchmarks, quick=quick)
-    altered = set() if quick else find_altered(stated_hashes(session, storage))
+    altered = set() if quick else find_altered(storage, stated_hashes(session, storage))
     yield from inspect_submissions(session, storage, altered)
     yield from _find_stuck_calls(session)
 
 
-def inspect_submissions(session: Session, storage: Storage, altered: AbstractSet[Path]) -> Iterator[Finding]:
+def inspect_submissions(session: Session, storage: Storage, altered: AbstractSet[str]) -> Iterator[Finding]:
     """Find inconsistencies of submissions, evaluations, files, upload parts and ranks, in an order that suits repairs.
 
-    `altered` holds the paths of the damaged files, as `find_altered` returns them.
+    `altered` holds the keys of the damaged files, as `find_altered` returns them.
     """
     yield from _find_wrong_reference_counts(session)
     yield from _find_lost_files(session, storage, altered)
@@ -119,16 +119,17 @@ def _find_wrong_reference_counts(session: Session) -> Iterator[Finding]:
             yield Finding(message, partial(setattr, file, "references", count))
 
 
-def _find_lost_files(session: Session, storage: Storage, altered: AbstractSet[Path]) -> Iterator[Finding]:
+def _find_lost_files(session: Session, storage: Storage, altered: AbstractSet[str]) -> Iterator[Finding]:
     """Find submissions whose stored file is missing, has the wrong size, or is damaged; a repair marks the submission as failed.
 
     There is no repair for a submission in a state of `FINAL`.
     """
     query = select(Submission, File).join(File, File.sha256 == Submission.file_sha256)
-    for submission, file in session.execute(query.order_by(Submission.created_at)).all():
-        path = storage.path(file.sha256)
-        is_complete = path.exists() and path.stat().st_size == file.size
-        if is_complete and path not in altered:
+    found = session.execute(query.order_by(Submission.created_at)).all()
+    sizes = storage.sizes({file.sha256 for _, file in found})
+    for submission, file in found:
+        is_complete = sizes.get(file.sha256) == file.size
+        if is_complete and storage.key(file.sha256) not in altered:
             continue
         name, fault = f"the file of submission {submission.id}", "damaged" if is_complete else "lost"
         if submission.state in FINAL:
@@ -146,12 +147,12 @@ def _mark_failed(session: Session, submission: Submission, fault: str) -> None:
     transition(session, submission.id, State.SCORING, State.FAILED, detail=f"file {fault}", error=problem.as_dict())
 
 
-def _find_damaged_parts(session: Session, storage: Storage, altered: AbstractSet[Path]) -> Iterator[Finding]:
+def _find_damaged_parts(session: Session, storage: Storage, altered: AbstractSet[str]) -> Iterator[Finding]:
     """Find damaged upload parts. The repair deletes the database row of a part, so that the client sends the part again."""
     for part in open_parts(session):
-        path = storage.part_path(part.submission_id, part.number)
+        key = part_key(storage, part)
         # A client may have replaced the part, and its hash, after `altered` was computed.
-        if path in altered and is_altered(path, part.sha256):
+        if key in altered and is_altered(storage, key, part.sha256):
             message = f"upload part {part.number} of the upload {part.submission_id} is damaged"
             yield Finding(message, partial(session.delete, part))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zipfile
 import zlib
@@ -13,12 +14,10 @@ from sqlalchemy import select
 from app.db.models import File
 from app.db.uploads import UploadPart
 from app.submissions import multipart
-from ldsboard.bundle import sha256
 from ldsboard.manifest import MANIFEST, BundleError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
     from typing import Any
 
     from sqlalchemy.orm import Session
@@ -27,10 +26,15 @@ if TYPE_CHECKING:
     from ldsboard.bundle import Bundle
 
 
-def stated_hashes(session: Session, storage: Storage) -> dict[Path, str]:
-    """Return the SHA-256 that the database states for each stored file and each upload part of an open upload, by path."""
-    hashes = {storage.path(stated): stated for stated in session.scalars(select(File.sha256))}
-    return hashes | {storage.part_path(part.submission_id, part.number): part.sha256 for part in open_parts(session)}
+def stated_hashes(session: Session, storage: Storage) -> dict[str, str]:
+    """Return the SHA-256 that the database states for each stored file and each upload part of an open upload, by key."""
+    hashes = {storage.key(stated): stated for stated in session.scalars(select(File.sha256))}
+    return hashes | {part_key(storage, part): part.sha256 for part in open_parts(session)}
+
+
+def part_key(storage: Storage, part: UploadPart) -> str:
+    """Return the key of an upload part."""
+    return storage.part_key(part.submission_id, part.number, part.sha256)
 
 
 def open_parts(session: Session) -> list[UploadPart]:
@@ -40,17 +44,20 @@ def open_parts(session: Session) -> list[UploadPart]:
     return [part for part in parts if part.submission_id in uploads]
 
 
-def find_altered(hashes: Mapping[Path, str]) -> set[Path]:
-    """Return the paths of the files whose bytes do not have the stated SHA-256; missing files are left out."""
-    return {path for path, stated in hashes.items() if is_altered(path, stated)}
+def find_altered(storage: Storage, hashes: Mapping[str, str]) -> set[str]:
+    """Return the keys of the files whose bytes do not have the stated SHA-256; missing files are left out."""
+    return {key for key, stated in hashes.items() if is_altered(storage, key, stated)}
 
 
-def is_altered(path: Path, stated: str) -> bool:
+def is_altered(storage: Storage, key: str, stated: str) -> bool:
     """Return whether a file exists and its bytes do not have the stated SHA-256."""
+    digest = hashlib.sha256()
     try:
-        return sha256(path) != stated
+        for chunk in storage.read(key):
+            digest.update(chunk)
     except FileNotFoundError:  # a running server may delete the file meanwhile
         return False
+    return digest.hexdigest() != stated
 
 
 def verify_benchmark(bundle: Bundle, manifest: Mapping[str, Any], reserve_subsets: int) -> None:

@@ -23,7 +23,7 @@ from app.db.migration import revision, revisions, upgrade
 from app.db.presence import Presence, Use
 from app.db.sessions import Database
 from app.management import consistency
-from app.submissions.storage import Storage
+from app.submissions.opened_storage import open_storage
 from ldsboard.counts import count
 from ldsboard.invocation import program
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
 
     from app.settings import Settings
+    from app.submissions.storage import Storage
 
 SHOWN = 10
 """Largest number of unfit values that a message names."""
@@ -121,7 +122,7 @@ def _copy(reading: Connection, writing: Connection, settings: Settings, *, repla
     if forgotten := {*unknown} & {*copying.unknown_columns(writing)}:
         raise CopyError(f"This release has no model of {', '.join(sorted(forgotten))}. Nothing was saved.")
     rows = copying.copy_rows(reading, writing, replace_nul=replace_nul)
-    storage = Storage(settings.storage_dir)
+    storage = open_storage(settings)
     faults, arrived = (_faults(each, storage, settings.benchmarks_dir) for each in (reading, writing))
     if new := [message for message in arrived if message not in faults]:
         raise CopyError(f"The target does not agree with the files: {new[0]}. Nothing was saved.")

@@ -51,10 +51,9 @@ def _fault_of_database(session: Session) -> Problem | None:
 
 
 def _fault_of_store(storage: Storage) -> Problem | None:
-    if storage.folder.is_dir():
+    if storage.is_ready():
         return None
-    detail = "The folder of uploaded files is missing."
-    return Problem("internal.unready", detail, "The operator should check LDSBOARD_STORAGE_URL.")
+    return Problem("internal.unready", storage.unready, "The operator should check LDSBOARD_STORAGE_URL.")
 
 
 def _fault_of_scoring(sandbox: Sandbox) -> Problem | None:

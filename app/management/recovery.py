@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from app.accounts import deleted_accounts
+from app.errors import StorageAwayError
 from app.scoring import queue, rescoring
 from app.submissions import files, lifecycle, multipart
 
@@ -38,15 +39,28 @@ def recover_at_start(database: Database, storage: Storage, presence: Presence) -
 
 
 def expire_multipart_uploads(database: Database, storage: Storage) -> None:
-    """Expire multipart uploads that were not completed in time; delete the upload parts of all completed and expired uploads."""
+    """Expire multipart uploads that were not completed in time; delete the upload parts of all completed and expired uploads.
+
+    Files whose deletion failed because their store was out of reach are deleted too.
+    """
     # Stored upload parts are listed before rows: an upload that starts in between has written its row before its first part.
-    with_parts = storage.upload_ids()
+    with_parts = _uploads_with_parts(storage)
     with database.write() as session:
         multipart.expire_overdue(session)
         open_uploads = multipart.open_upload_ids(session)
     for upload in with_parts:
         if upload not in open_uploads:
             storage.delete_parts(upload)
+    if undeleted := storage.take_undeleted():
+        with database.write() as session:
+            files.delete_unreferenced(session, storage, undeleted)
+
+
+def _uploads_with_parts(storage: Storage) -> list[str]:
+    try:
+        return [] if storage.is_away() else storage.upload_ids()
+    except StorageAwayError:  # logged; the parts are deleted when the store is in reach again
+        return []
 
 
 def recover_lost(database: Database, running: AbstractSet[int] | None, presence: Presence) -> None:

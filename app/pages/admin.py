@@ -95,7 +95,7 @@ def approve_user(
 
 
 def _server_facts(session: Session, context: AppContext) -> dict[str, Any]:
-    folder = context.storage.folder
+    folder = context.storage.scratch
     connection = session.connection()
     return {
         "version": version("ldsboard"),

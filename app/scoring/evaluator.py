@@ -11,7 +11,7 @@ import structlog
 from app.benchmarks.catalog import version_folder
 from app.db.base import now
 from app.db.models import Evaluation, Kind, Measurement, State, Submission, Version
-from app.errors import DamagedFileError
+from app.errors import DamagedFileError, LostFileError, StorageAwayError
 from app.leaderboard.candidates import NewResult
 from app.leaderboard.ranking import Ranker, Ranks, compute_ranks, store_ranks
 from app.scoring import queue, rescoring, reserve, stored_attributions
@@ -63,9 +63,13 @@ class Evaluator:
     def evaluate_next(self, *queues: Queue, job: int | None = None) -> bool:
         """Claim and run the next evaluation; return False if no evaluation can be claimed now, otherwise True.
 
+        While the store of score files is out of reach, no evaluation is claimed.
+
         If the result cannot be saved, the evaluation is requeued, and the error is raised. `queues` and `job` are those of
         `queue.claim`.
         """
+        if self.storage.is_away():
+            return False
         with self.database.write() as session:
             claimed = queue.claim(session, *queues, job=job)
             if claimed is not None:
@@ -108,16 +112,19 @@ class Evaluator:
             submission, version = evaluation.submission, evaluation.version
             is_first = submission.state != State.SCORED
             folder = version_folder(self.benchmarks, version.benchmark.name, version.version)
-            scores = self.storage.path(str(submission.file_sha256))
             parts = reserve.scored_parts(version) if submission.kind == Kind.RANKED else ["public"]
         started = time.perf_counter()
         try:
             # A rescoring changes nothing that is shown before it ends.
             report = ProgressRecord(self.database, evaluation).save if is_first else None
-            scored = self.sandbox.score(folder, scores, parts, submission.file_sha256, report)
+            with self.storage.local_file(str(submission.file_sha256)) as scores:
+                scored = self.sandbox.score(folder, scores, parts, submission.file_sha256, report)
             ranks = self._rank_with(evaluation, scored) if is_first and submission.kind == Kind.RANKED else None
             with self.database.write() as session:
                 _save_result(session, evaluation, scored, ranks, time.perf_counter() - started)
+        except StorageAwayError as error:
+            self._postpone(evaluation, error)
+            return
         except ProblemError as error:
             if is_first:
                 self._reject(evaluation, error.problem)
@@ -167,9 +174,19 @@ class Evaluator:
                 delete_unreferenced(session, self.storage, [orphan])
         log.info("submission.rejected", submission=submission_id, code=problem.code)
 
+    def _postpone(self, claimed: Evaluation, error: StorageAwayError) -> None:
+        """Requeue an evaluation whose file could not be fetched; the outage uses up none of its attempts.
+
+        If the store answers other calls, only this file cannot be fetched, and this counts as a failure.
+        """
+        if not self.storage.is_away():
+            self._fail(claimed, error)
+            return
+        self._requeue(claimed, "requeued: the store of score files is out of reach")
+
     def _fail(self, claimed: Evaluation, error: Exception) -> None:
-        if isinstance(error, DamagedFileError):
-            problem = unusable_file("damaged")
+        if isinstance(error, (DamagedFileError, LostFileError)):
+            problem = unusable_file("damaged" if isinstance(error, DamagedFileError) else "lost")
         else:
             problem = queue.failure(f"The evaluation failed with {type(error).__name__}.")
         with self.database.write() as session:

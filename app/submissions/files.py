@@ -12,11 +12,12 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
-    from app.submissions.storage import Arrival, Storage
+    from app.submissions.arrivals import Arrival
+    from app.submissions.storage import Storage
 
 
 def store_file(session: Session, storage: Storage, submission: Submission, arrival: Arrival) -> None:
-    """Move a received file to its final path, and let a submission refer to the file.
+    """Store a received file for good, and let a submission refer to the file.
 
     Call this function in a write session, after `Arrival.flush`. An equal file that is stored already is replaced.
     """
@@ -26,7 +27,7 @@ def store_file(session: Session, storage: Storage, submission: Submission, arriv
     else:
         file.references += 1
     session.flush()
-    arrival.keep(storage.path(arrival.sha256))
+    storage.keep(arrival)
     submission.file_sha256, submission.size = arrival.sha256, arrival.size
 
 
@@ -69,6 +70,4 @@ def delete_unreferenced(session: Session, storage: Storage, hashes: Iterable[str
 
     Call this function in a write session, so that no submission can begin to refer to a file that is being deleted.
     """
-    for sha256 in hashes:
-        if session.get(File, sha256) is None:
-            storage.delete(sha256)
+    storage.delete_files([sha256 for sha256 in hashes if session.get(File, sha256) is None])

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from app.accounts.quotas import Quotas
+    from app.submissions.arrivals import Arrival
     from app.submissions.fields import SubmissionRequest
-    from app.submissions.storage import Arrival, Storage
+    from app.submissions.storage import Storage
     from ldsboard.formats.headers import Header
 
 

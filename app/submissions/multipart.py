@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     from app.accounts.quotas import Quotas
     from app.accounts.users import Account
-    from app.submissions.storage import Arrival, Storage
+    from app.submissions.arrivals import Arrival
+    from app.submissions.storage import Storage
 
 API = "/api/v1"
 
@@ -171,7 +172,7 @@ def receive_part(session: Session, storage: Storage, upload: Upload, number: int
     part = UploadPart(submission_id=upload.submission_id, number=number, sha256=arrival.sha256, received_at=now())
     session.merge(part)
     session.flush()
-    arrival.keep(storage.part_path(upload.submission_id, number))
+    storage.keep_part(upload.submission_id, number, arrival)
     return _part_view(upload, number, arrival.sha256)
 
 
@@ -195,6 +196,11 @@ def check_complete(upload: Upload) -> None:
             f"The upload lacks {len(missing)} of {count(upload.part_count, 'part')}: {named}.",
             "Send the missing upload parts; GET …/parts lists all upload parts.",
         )
+
+
+def part_hashes(upload: Upload) -> list[str]:
+    """Return the SHA-256 of each upload part of an upload that has received all its upload parts."""
+    return [part.sha256 for part in sorted(upload.received, key=lambda part: part.number)]
 
 
 def check_sha256(upload: Upload, sha256: str) -> None:

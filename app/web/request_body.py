@@ -11,7 +11,7 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from app.errors import body_too_large
-from app.submissions.storage import Arrival
+from app.submissions.arrivals import Arrival
 from app.web.content_encoding import make_decoder
 from app.web.open_bodies import OpenBodies
 from ldsboard.formats.score_files import HEADER_LIMIT

@@ -16,6 +16,6 @@ if TYPE_CHECKING:
 
 def run_in_process(service: Service, *arguments: str) -> Result:
     """Run an operator's command in this process with the settings and data folder of a service."""
-    settings = {name: value for name, value in service.environment.items() if name.startswith("LDSBOARD_")}
+    settings = {name: value for name, value in service.environment.items() if name.startswith(("LDSBOARD_", "AWS_"))}
     settings.setdefault("LDSBOARD_PUBLIC_URL", service.settings.public_url)
     return CliRunner().invoke(cli, arguments, env=settings, catch_exceptions=False)

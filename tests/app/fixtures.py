@@ -12,6 +12,7 @@ from app.db.sessions import Database
 from tests.app.benchmarks import write_benchmark
 from tests.app.service import Service
 from tests.conftest import MAX_UPLOAD_BYTES
+from tests.openstack_swift import Swift
 from tests.postgresql import running_cluster
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ SERVERS = {
     "sign_in_service",
     "site",
     "small_part_service",
+    "swift",
     "upload_service",
 }
 """Fixtures that start a server."""
@@ -92,6 +94,13 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cluster() -> Iterator[Cluster]:
     """A PostgreSQL cluster."""
     with running_cluster() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swift]:
+    """An S3-compatible store. A test that kills it starts it again."""
+    with Swift(tmp_path_factory.mktemp("swift")) as running:
         yield running
 
 

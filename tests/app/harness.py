@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import func, select
 
@@ -17,7 +17,7 @@ from app.scoring.evaluator import Evaluator
 from app.scoring.sandbox.client import Sandbox
 from app.submissions import lifecycle
 from app.submissions.fields import SubmissionRequest
-from app.submissions.storage import Storage
+from app.submissions.folder_storage import FolderStorage
 from tests.app.benchmarks import publish
 
 if TYPE_CHECKING:
@@ -26,16 +26,18 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from app.db.sessions import Database
+    from app.submissions.storage import Storage
     from tests.app.benchmarks import Example
 
 
 class ServiceHarness:
     """A database, a storage folder, an evaluator and the published toy benchmark, without a server."""
 
-    def __init__(self, database: Database, folder: Path, toy: Example) -> None:
+    def __init__(self, database: Database, folder: Path, toy: Example, storage: Storage | None = None) -> None:
         self.database = database
         self.presence = Presence(database, Use.ALONE)
-        self.storage = Storage(folder / "files")
+        # With another storage, tests use only what all storages have.
+        self.storage = cast("FolderStorage", storage or FolderStorage(folder / "files"))
         self.quotas = Quotas(50, 300)
         self.sandbox = Sandbox()
         self.benchmarks = folder / "benchmarks"

@@ -10,7 +10,7 @@ from sqlalchemy import delete, select, update
 from app.cli.maintenance import find_inconsistencies
 from app.db.models import Evaluation, File, Measurement, State, Submission
 from app.management.consistency import inspect
-from app.submissions.storage import Storage
+from app.submissions.folder_storage import FolderStorage
 from tests.app.commands import run_in_process
 from tests.app.service import Service, npy
 
@@ -147,7 +147,7 @@ def test_doctor_repairs_only_while_no_server_runs(tmp_path: Path, toy: Example) 
         assert run_in_process(service, "doctor").exit_code == 0
 
 
-class AcceptingStorage(Storage):
+class AcceptingStorage(FolderStorage):
     """A storage that accepts another file when its files are listed for the first time."""
 
     harness: ServiceHarness

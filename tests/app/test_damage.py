@@ -173,7 +173,7 @@ def test_damaged_upload_part_is_found_and_asked_for_again(harness: ServiceHarnes
     with harness.database.read() as session:
         assert session.scalars(select(UploadPart.number)).all() == [0]
         # A part that was sent again since its damage was seen is no finding.
-        seen = {harness.storage.part_path(submission_id, 0)}
+        seen = {harness.storage.part_key(submission_id, 0, "")}
         assert list(inspect_submissions(session, harness.storage, seen)) == []
 
 

@@ -20,7 +20,7 @@ from app.db.models import Kind
 from app.db.uploads import Upload
 from app.submissions import lifecycle, multipart
 from app.submissions.fields import SubmissionRequest
-from app.submissions.storage import Storage
+from app.submissions.folder_storage import FolderStorage
 from app.web import problem_responses
 from ldsboard import ProblemError
 from ldsboard.formats.score_files import HEADER_LIMIT
@@ -60,7 +60,7 @@ def test_upload_is_rejected_before_reading_when_the_disk_is_full(service: Servic
 def test_part_and_completion_are_rejected_when_the_disk_is_full(service: Service, toy: Example) -> None:
     token = service.token("ben")
     upload = MultipartUpload(service, token, "toy", npy(toy.scores()))
-    storage = Storage(service.settings.storage_dir)
+    storage = FolderStorage(service.settings.storage_dir)
     with service.database.write() as session, storage.receive() as arrival:
         account = users.authenticate(session, f"Bearer {token}")
         entry = SubmissionRequest(benchmark="toy", method="ours", kind=Kind.PRACTICE, size=len(upload.content))
@@ -90,7 +90,7 @@ def test_files_that_arrive_together_leave_the_spare_bytes_free(tmp_path: Path, m
         )
 
     monkeypatch.setattr("app.submissions.storage.shutil.disk_usage", disk_usage)
-    storage = Storage(tmp_path, spare=2 * piece)
+    storage = FolderStorage(tmp_path, spare=2 * piece)
     with storage.receive() as first, storage.receive() as second:
         for arrival in (first, second):
             storage.check_free_space(2 * piece)  # there is space for each file, but not for both
@@ -103,7 +103,7 @@ def test_files_that_arrive_together_leave_the_spare_bytes_free(tmp_path: Path, m
 
 @pytest.mark.parametrize("size", [10, 1 << 20], ids=["seen at the end", "seen at once"])
 def test_disk_that_fills_during_an_upload_leaves_no_file(tmp_path: Path, size: int) -> None:
-    storage = Storage(tmp_path / "files")
+    storage = FolderStorage(tmp_path / "files")
 
     def receive() -> None:
         with storage.receive() as arrival:
@@ -119,7 +119,7 @@ def test_disk_that_fills_during_an_upload_leaves_no_file(tmp_path: Path, size: i
 
 
 def test_other_disk_errors_are_not_reported_as_a_full_disk(tmp_path: Path) -> None:
-    storage = Storage(tmp_path / "files")
+    storage = FolderStorage(tmp_path / "files")
     (tmp_path / "files" / "arriving").rmdir()
     with pytest.raises(OSError, match="No such file") as raised:
         storage.receive()
@@ -155,9 +155,9 @@ def test_failed_periodic_sync_is_reported_at_the_final_flush(tmp_path: Path, mon
         raise OSError(errno.ENOSPC, "no space left")
 
     # The kernel reports a write error of a file once, at the next sync, which is not the sync at the end of the upload.
-    monkeypatch.setattr("app.submissions.storage.os.fdatasync", full)
-    monkeypatch.setattr("app.submissions.storage.SYNC_BYTES", 10)
-    storage = Storage(tmp_path)
+    monkeypatch.setattr("app.submissions.arrivals.os.fdatasync", full)
+    monkeypatch.setattr("app.submissions.arrivals.SYNC_BYTES", 10)
+    storage = FolderStorage(tmp_path)
     with storage.receive() as arrival:
         arrival.write(bytes(10))
         with pytest.raises(ProblemError) as refused:

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from app.api.submissions import MAX_WAIT_SECONDS
 from app.db.accounts import User
 from app.db.models import Submission
-from app.submissions.storage import Storage
+from app.submissions.folder_storage import FolderStorage
 from app.web import request_body
 from app.web.open_bodies import OpenBodies
 from ldsboard.formats.score_files import HEADER_LIMIT
@@ -162,7 +162,7 @@ def test_silent_upload_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         return await asyncio.Future() if message is None else message
 
     async def read() -> None:
-        with Storage(tmp_path).receive() as arrival:
+        with FolderStorage(tmp_path).receive() as arrival:
             body = request_body.Body(
                 Request({"type": "http", "headers": []}, receive), arrival, 100, 100, OpenBodies(0)
             )

@@ -14,7 +14,7 @@ from app.db.models import Kind, State, Submission, Visibility
 from app.leaderboard.ranking import Ranker
 from app.management import moderation
 from app.management.account_deletion import delete_account
-from app.submissions.storage import Storage
+from app.submissions.folder_storage import FolderStorage
 from tests.app.roles import ERROR, Roles, create_roles, identifying_texts, provenance_texts
 from tests.app.service import Service
 from tests.app.test_visibility import MANY, ONE, PAIR, ROLES, UNKNOWN_ID
@@ -46,7 +46,7 @@ def suspended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Roles]:
 def left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Roles]:
     """Roles whose owners have deleted their accounts."""
     for roles in _roles(tmp_path_factory, "left"):
-        database, storage = roles.service.database, Storage(roles.service.settings.storage_dir)
+        database, storage = roles.service.database, FolderStorage(roles.service.settings.storage_dir)
         with database.read() as session:
             owners = session.scalars(select(User.id).where(User.name.startswith("owner-"))).all()
         with database.write() as session:

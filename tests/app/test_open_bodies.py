@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.errors import BusyError
-from app.submissions.storage import Storage
+from app.submissions.folder_storage import FolderStorage
 from app.web import body_limit, open_bodies, request_body
 from app.web.body_limit import BodyLimit
 from app.web.open_bodies import OpenBodies
@@ -141,7 +141,7 @@ def test_body_that_drips_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyP
         return {"type": "http.request", "body": b"x", "more_body": True}
 
     async def read() -> None:
-        with Storage(tmp_path).receive() as arrival:
+        with FolderStorage(tmp_path).receive() as arrival:
             request = Request({"type": "http", "headers": []}, receive)
             await request_body.Body(request, arrival, 10**9, 10**9, OpenBodies(0)).receive()
 

@@ -10,7 +10,7 @@ import pytest
 
 from app.db.sessions import Database
 from app.management.readiness import Part, find_faults
-from app.submissions.storage import Storage
+from app.submissions.folder_storage import FolderStorage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,12 +26,12 @@ def _sandbox(*, is_restarting: bool = False) -> Sandbox:
 @pytest.mark.database
 def test_ready_parts_have_no_fault(database: Database, tmp_path: Path) -> None:
     with database.read() as session:
-        faults = find_faults(session, Storage(tmp_path / "files"), _sandbox())
+        faults = find_faults(session, FolderStorage(tmp_path / "files"), _sandbox())
     assert faults == {Part.DATABASE: None, Part.STORE: None, Part.SCORING: None}
 
 
 def test_every_fault_names_its_part_and_what_to_do(tmp_path: Path) -> None:
-    storage = Storage(tmp_path / "files")
+    storage = FolderStorage(tmp_path / "files")
     (storage.folder / "arriving").rmdir()
     storage.folder.rmdir()
     with closing(Database(f"sqlite:///{tmp_path / 'empty.sqlite3'}")) as empty, empty.read() as session:
@@ -49,7 +49,7 @@ def test_every_fault_names_its_part_and_what_to_do(tmp_path: Path) -> None:
 
 def test_unreachable_postgresql_does_not_answer(tmp_path: Path) -> None:
     with closing(Database("postgresql://nobody@localhost:1/none")) as away, away.read() as session:
-        faults = find_faults(session, Storage(tmp_path / "files"), _sandbox())
+        faults = find_faults(session, FolderStorage(tmp_path / "files"), _sandbox())
     assert (fault := faults[Part.DATABASE]) is not None
     assert fault.detail == "The database does not answer."
     assert faults[Part.STORE] is faults[Part.SCORING] is None

@@ -46,7 +46,8 @@ def test_environment_variables_set_the_settings(monkeypatch: pytest.MonkeyPatch)
         ("database_url", "postgresql+asyncpg://localhost/lds"),
         ("database_url", "sqlite://"),
         ("database_url", "sqlite:///:memory:"),
-        ("storage_url", "s3://bucket/prefix"),
+        ("storage_url", "s3://bucket/prefix"),  # without credentials
+        ("storage_url", "gs://bucket/prefix"),
         ("public_url", "lds.example.org"),
         ("public_url", "javascript:alert(1)"),
         ("max_upload_bytes", 0),
@@ -81,8 +82,51 @@ def test_only_postgresql_can_leave_scoring_to_workers() -> None:
         Settings(scoring_processes=0)
 
 
+KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
+
+
+def test_bucket_and_its_credentials_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (KEYS | {"AWS_ENDPOINT_URL": "https://s3.example.org", "AWS_REGION": "eu-1"}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("LDSBOARD_STORAGE_URL", "s3://lds.example/board/files/")
+    settings = Settings()
+    assert settings.bucket == ("lds.example", "board/files")
+    assert (settings.aws_access_key_id.get_secret_value(), settings.aws_endpoint_url) == (
+        "key",
+        "https://s3.example.org",
+    )
+    assert (settings.aws_secret_access_key.get_secret_value(), settings.aws_region) == ("secret", "eu-1")
+    assert "secret'" not in repr(settings)
+    assert "'key'" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("url", "changed", "message"),
+    [
+        ("s3://", {}, "needs the name of a bucket"),
+        ("s3:///prefix", {}, "needs the name of a bucket"),
+        ("s3://hidden:secret@bucket/prefix", {}, "needs the name of a bucket"),
+        ("s3://bucket/../other", {}, "The prefix"),
+        ("s3://bucket/a//b", {}, "The prefix"),
+        ("s3://bucket/prefix", {"AWS_SECRET_ACCESS_KEY": ""}, "needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
+        ("s3://bucket/prefix", {"AWS_ACCESS_KEY_ID": ""}, "needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
+        ("s3://bucket", {"AWS_ENDPOINT_URL": "https://hidden:secret@store"}, "without credentials"),
+        ("s3://bucket", {"AWS_ENDPOINT_URL": "store:9000"}, "must be an http:// or https:// URL"),
+    ],
+)
+def test_unusable_address_of_a_bucket_is_refused_without_showing_it(
+    monkeypatch: pytest.MonkeyPatch, url: str, changed: dict[str, str], message: str
+) -> None:
+    for name, value in (KEYS | {"LDSBOARD_STORAGE_URL": url} | changed).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValidationError) as refused:
+        Settings()
+    assert message in str(refused.value)
+    assert "hidden" not in str(refused.value)
+
+
 def test_server_with_unsafe_settings_reports_the_reason_and_exits(service: Service) -> None:
-    ended = service.run("serve", environment=service.environment | {"LDSBOARD_STORAGE_URL": "s3://bucket"})
+    ended = service.run("serve", environment=service.environment | {"LDSBOARD_STORAGE_URL": "gs://bucket"})
     assert ended.returncode == 2
-    assert "LDSBOARD_STORAGE_URL must be the path of a folder; this s3:// URL is not." in ended.stderr
+    assert "the address of a bucket, s3://BUCKET/PREFIX; this gs:// URL is neither." in ended.stderr
     assert "Traceback" not in ended.stderr

@@ -20,7 +20,7 @@ from app.leaderboard.ranking import Ranker
 from app.leaderboard.stored_snapshots import REMOVAL, SUMS, find_snapshot, snapshot_links
 from app.management import account_deletion, snapshots
 from app.management.snapshots import SnapshotError, Taken
-from app.submissions.storage import Storage
+from app.submissions.folder_storage import FolderStorage
 from ldsboard.problems import ProblemError
 from tests.app.archive import DAY, URL, Archive, damage, file_bytes
 
@@ -132,7 +132,7 @@ def test_deleted_account_is_named_in_earlier_snapshots_only(archive: Archive, tm
         entry = session.scalars(select(Submission).where(Submission.visibility == Visibility.PUBLIC)).first()
         assert entry is not None
         name, owner_id = entry.user.name, entry.user_id
-    storage = Storage(tmp_path / "files")
+    storage = FolderStorage(tmp_path / "files")
     account_deletion.delete_account(archive.database, Ranker(archive.database), storage, owner_id, OPERATOR)
     archive.today += timedelta(days=1)
     later = archive.take().folder

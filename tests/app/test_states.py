@@ -28,7 +28,7 @@ from app.db.models import (
 )
 from app.scoring import queue
 from app.submissions import lifecycle
-from app.submissions.storage import Storage
+from app.submissions.folder_storage import FolderStorage
 from ldsboard import ProblemError
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def test_failed_write_is_rolled_back(database: Database) -> None:
 
 def test_file_of_an_expired_submission_is_not_stored(database: Database, tmp_path: Path) -> None:
     submission_id = _submission(database)
-    storage = Storage(tmp_path / "files")
+    storage = FolderStorage(tmp_path / "files")
     assert _move(database, submission_id, State.UPLOADING, State.EXPIRED)
     with storage.receive() as arrival:
         arrival.write(b"scores")
@@ -207,11 +207,11 @@ def test_startup_requeues_expires_and_deletes_partial_files(database: Database, 
         State.UPLOADING: State.EXPIRED,
         State.SCORING: State.QUEUED,
     }
-    storage = Storage(tmp_path / "files")
+    storage = FolderStorage(tmp_path / "files")
     half = storage.receive()
     half.write(b"half a file")
     assert len(list(storage.folder.rglob("*"))) == 2
-    Storage(tmp_path / "files").delete_incomplete()
+    FolderStorage(tmp_path / "files").delete_incomplete()
     assert [path.name for path in storage.folder.rglob("*")] == ["arriving"]
     half.__exit__(None, None, None)
 

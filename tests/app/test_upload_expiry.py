@@ -12,7 +12,7 @@ from app.db.models import Benchmark, Kind, State, Submission, Version
 from app.db.uploads import Upload
 from app.management.recovery import expire_multipart_uploads
 from app.submissions import multipart
-from app.submissions.storage import Storage
+from app.submissions.folder_storage import FolderStorage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from app.db.sessions import Database
 
 
-class UploadStartingStorage(Storage):
+class UploadStartingStorage(FolderStorage):
     """A storage in which an upload starts while its uploads are listed."""
 
     database: Database
@@ -32,7 +32,7 @@ class UploadStartingStorage(Storage):
         return super().upload_ids()
 
 
-def start_upload(database: Database, storage: Storage, lifetime: timedelta) -> str:
+def start_upload(database: Database, storage: FolderStorage, lifetime: timedelta) -> str:
     """Start a multipart upload that expires after `lifetime`, and receive its first part."""
     with database.write() as session, storage.receive() as arrival:
         user = session.get(User, 1) or User(name="ann")
@@ -57,18 +57,18 @@ def state(database: Database, submission_id: str) -> str:
 
 
 @pytest.fixture
-def storage(tmp_path: Path) -> Storage:
-    return Storage(tmp_path / "files")
+def storage(tmp_path: Path) -> FolderStorage:
+    return FolderStorage(tmp_path / "files")
 
 
-def test_only_uploads_past_their_deadline_expire(database: Database, storage: Storage) -> None:
+def test_only_uploads_past_their_deadline_expire(database: Database, storage: FolderStorage) -> None:
     over, going = start_upload(database, storage, timedelta(0)), start_upload(database, storage, timedelta(minutes=1))
     expire_multipart_uploads(database, storage)
     assert (state(database, over), state(database, going)) == (State.EXPIRED, State.UPLOADING)
     assert storage.upload_ids() == [going]
 
 
-def test_parts_of_a_completed_upload_are_deleted(database: Database, storage: Storage) -> None:
+def test_parts_of_a_completed_upload_are_deleted(database: Database, storage: FolderStorage) -> None:
     completed = start_upload(database, storage, timedelta(hours=1))
     with database.write() as session:
         session.get_one(Submission, completed).state = State.QUEUED

@@ -21,7 +21,7 @@ from app.errors import QuotaError
 from app.management import moderation, trust
 from app.management.retention import Periods, sweep
 from app.settings import Settings
-from app.submissions.storage import Storage
+from app.submissions.folder_storage import FolderStorage
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def test_retention_deletes_expired_tokens_of_runs_and_used_identities(
     exchange: Exchange, provider: CiProvider, tmp_path: Path
 ) -> None:
     publisher = exchange.register()
-    periods, storage = Periods.of(Settings()), Storage(tmp_path / "files")
+    periods, storage = Periods.of(Settings()), FolderStorage(tmp_path / "files")
     for _ in range(3):
         exchange.mint(provider.github_claims())
     with exchange.database.write() as session:

@@ -1,0 +1,283 @@
+"""Storage of score files in an S3-compatible object store, under keys below the prefix of `LDSBOARD_STORAGE_URL`.
+
+The keys are the paths of `app.submissions.folder_storage`, except that the key of an upload part ends with its SHA-256: of two
+simultaneous parts with one number, the database row decides which counts. No object ever gets other bytes. Transfers of files run
+outside of transactions. Inside, `keep` only looks whether the object is still there, since only write transactions delete files.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Self
+
+import obstore
+import structlog
+from obstore.exceptions import BaseError
+
+from app.db.base import random_id
+from app.errors import LostFileError, StorageAwayError
+from app.submissions.s3_connection import connect, short_reason
+from app.submissions.storage import PARTS, Storage
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from app.settings import Settings
+    from app.submissions.arrivals import Arrival
+
+CHUNK_BYTES = 5 << 20
+"""Size of the pieces in which larger files are sent and read. S3 allows no smaller ones; smaller files are sent whole."""
+
+MAX_CHUNKS = 9000
+"""Largest number of pieces of one file; S3 allows 10,000."""
+
+SENDERS = 4
+"""Number of pieces of one file that are sent at the same time."""
+
+HASH = re.compile(r"([0-9a-f]{2})/(\1[0-9a-f]{62})")
+"""The keys of score files."""
+
+log = structlog.get_logger()
+
+
+class S3Storage(Storage):
+    """Score files and upload parts in a bucket, and a local folder for files that are being received, joined or scored.
+
+    Parameters
+    ----------
+    bucket, prefix
+        The bucket, and the first components of all keys; an empty prefix is the whole bucket.
+
+    Raises
+    ------
+    StorageAwayError
+        The bucket does not answer, does not exist, or the credentials do not allow to write, list and delete there.
+    """
+
+    unready = "The store of uploaded files is out of reach."
+
+    def __init__(self, settings: Settings, bucket: str, prefix: str) -> None:
+        super().__init__(settings.data_dir / PARTS, settings.spare_bytes)
+        self._away = False
+        self._may_hold_parts = True
+        self._undeleted: set[str] = set()
+        self._probing = threading.Lock()
+        self._slow = connect(settings, bucket, prefix, seconds=60, retries=3)
+        # For calls inside of transactions, which hold up other writers.
+        self._quick = connect(settings, bucket, prefix, seconds=5, retries=1)
+        self._probe()
+
+    @classmethod
+    def open(cls, settings: Settings, bucket: str, prefix: str) -> Self:
+        """Return a storage; raise RuntimeError if its bucket cannot be used."""
+        try:
+            return cls(settings, bucket, prefix)
+        except StorageAwayError as error:
+            raise RuntimeError(
+                f"The bucket {bucket!r} of LDSBOARD_STORAGE_URL cannot be used ({error.reason}). The server must be able to "
+                "write, list and delete there: check the bucket, AWS_ENDPOINT_URL, AWS_REGION and the access key."
+            ) from None
+
+    def part_key(self, upload: str, number: int, sha256: str) -> str:
+        """Return the key of an upload part."""
+        return f"{PARTS}/{upload}/{number}-{sha256}"
+
+    def check_free_space(self, size: int) -> None:
+        """Raise ``internal.full`` if the scratch folder lacks space, ``internal.storage`` if the store is still out of reach."""
+        super().check_free_space(size)
+        if self.is_away():
+            raise StorageAwayError("no answer")
+
+    def send(self, arrival: Arrival) -> None:
+        """Send a flushed file to the store."""
+        self._send(self.key(arrival.sha256), arrival)
+
+    def send_part(self, upload: str, number: int, arrival: Arrival) -> None:
+        """Send a flushed upload part to the store."""
+        self._may_hold_parts = True
+        self._send(self.part_key(upload, number, arrival.sha256), arrival)
+
+    def keep(self, arrival: Arrival) -> None:
+        """Ensure that the store holds a file: send it, unless `send` did so and nothing has deleted the file since then."""
+        key = self.key(arrival.sha256)
+        if arrival.sent_as != key or self._size(key) != arrival.size:
+            self._send(key, arrival)
+
+    def keep_part(self, upload: str, number: int, arrival: Arrival) -> None:
+        """Ensure that the store holds an upload part: send it unless `send_part` did so."""
+        if arrival.sent_as != self.part_key(upload, number, arrival.sha256):
+            self.send_part(upload, number, arrival)
+
+    def _send(self, key: str, arrival: Arrival) -> None:
+        chunk = max(CHUNK_BYTES, arrival.size // MAX_CHUNKS + 1)
+        try:
+            with self._answers(missing=True):
+                obstore.put(self._slow, key, arrival.path, chunk_size=chunk, max_concurrency=SENDERS)
+        except StorageAwayError:
+            # The file may be stored although the answer was lost. Equal keys mean equal bytes.
+            if self._size(key) != arrival.size:
+                raise
+        arrival.sent_as = key
+
+    def read(self, key: str) -> Iterator[bytes]:
+        """Yield the bytes of an object in chunks of at most `CHUNK_BYTES`, each from a request of its own."""
+        size = self._size(key)
+        if size is None:
+            self._probe()  # the answer is the same if the bucket is missing
+            raise LostFileError(f"The store does not hold {key}.")
+        for start in range(0, size, CHUNK_BYTES):
+            length = min(CHUNK_BYTES, size - start)
+            with self._answers():
+                chunk = bytes(obstore.get_range(self._slow, key, start=start, length=length))
+            if len(chunk) != length:
+                raise self._failed("a short answer")
+            yield chunk
+
+    @contextmanager
+    def local_file(self, sha256: str) -> Iterator[Path]:
+        """Yield the path of a temporary file with the bytes of a stored file, which is deleted at the end.
+
+        Raises
+        ------
+        LostFileError
+            The store answers that it does not hold the file.
+        StorageAwayError
+            The store is out of reach.
+        """
+        key, path = self.key(sha256), self.scratch / random_id()
+        with path.open("xb") as file:
+            try:
+                for chunk in self.read(key):
+                    file.write(chunk)
+                file.flush()
+                yield path
+            finally:
+                path.unlink()
+
+    def sizes(self, hashes: Collection[str]) -> dict[str, int]:
+        """Return the size of each file with a SHA-256 in `hashes`. Files that the list of all objects lacks are asked for."""
+        listed = {found[2]: size for key, size in self._list() if (found := HASH.fullmatch(key))}
+        # Lists of some stores lag behind.
+        unlisted = {sha256: self._size(self.key(sha256)) for sha256 in set(hashes) - listed.keys()}
+        listed |= {sha256: size for sha256, size in unlisted.items() if size is not None}
+        return {sha256: listed[sha256] for sha256 in hashes if sha256 in listed}
+
+    def stored_hashes(self) -> list[str]:
+        """Return the SHA-256 of every stored file, as the store lists them."""
+        return [found[2] for key, _ in self._list() if (found := HASH.fullmatch(key))]
+
+    def upload_ids(self) -> list[str]:
+        """Return the ids of the uploads of which the store lists upload parts.
+
+        An idle server calls this method every few seconds, so the store is not asked again before the next part is sent.
+        """
+        if not self._may_hold_parts:
+            return []
+        self._may_hold_parts = False
+        try:
+            with self._answers():
+                listed = obstore.list_with_delimiter(self._slow, prefix=PARTS)["common_prefixes"]
+        except StorageAwayError:
+            self._may_hold_parts = True
+            raise
+        self._may_hold_parts = self._may_hold_parts or bool(listed)
+        return [prefix.rpartition("/")[2] for prefix in listed]
+
+    def delete_files(self, hashes: Iterable[str]) -> None:
+        """Delete the files with a SHA-256 in `hashes`. If the store is out of reach, remember them."""
+        hashes = list(hashes)
+        if not self._delete([self.key(sha256) for sha256 in hashes]):
+            self._undeleted.update(hashes)
+
+    def take_undeleted(self) -> list[str]:
+        """Return the SHA-256 of the files whose deletion failed, and forget them; none while the store is out of reach."""
+        if not self._undeleted or self.is_away():
+            return []
+        taken, self._undeleted = self._undeleted, set()
+        return list(taken)
+
+    def delete_parts(self, upload: str) -> None:
+        """Delete all stored upload parts of an upload. If the store is out of reach, the clean-up tries again later."""
+        try:
+            keys = [key for key, _ in self._list(f"{PARTS}/{upload}")]
+        except StorageAwayError:
+            return  # logged
+        self._delete(keys)
+
+    def _delete(self, keys: Sequence[str]) -> bool:
+        if not keys:
+            return True
+        if self.is_away():
+            return False
+        with suppress(StorageAwayError), self._answers():
+            try:
+                obstore.delete(self._quick, keys)
+            except FileNotFoundError:  # some stores say so, and the rest of the keys may have been left out
+                for key in keys:
+                    with suppress(FileNotFoundError):
+                        obstore.delete(self._quick, key)
+            return True
+        return False
+
+    def is_ready(self) -> bool:
+        """Return False if the last call failed and the store is still out of reach."""
+        return not self.is_away()
+
+    def is_away(self) -> bool:
+        """Return whether the last call failed and the store is still out of reach. Only then is the store asked."""
+        if not self._away:
+            return False
+        if not self._probing.acquire(blocking=False):
+            return True
+        try:
+            self._probe()
+        except StorageAwayError:
+            return True
+        finally:
+            self._probing.release()
+        return False
+
+    def _probe(self) -> None:
+        """Write, list and delete a small object."""
+        key = f"{PARTS}/probe"
+        with self._answers(missing=True):
+            obstore.put(self._quick, key, b"probe")
+            obstore.list_with_delimiter(self._quick, prefix=PARTS)
+            obstore.delete(self._quick, key)
+
+    def _size(self, key: str) -> int | None:
+        with self._answers(), suppress(FileNotFoundError):
+            return obstore.head(self._quick, key)["size"]
+        return None
+
+    def _list(self, prefix: str | None = None) -> Iterator[tuple[str, int]]:
+        with self._answers():
+            for batch in obstore.list(self._slow, prefix=prefix):
+                yield from ((entry["path"], entry["size"]) for entry in batch)
+
+    @contextmanager
+    def _answers(self, *, missing: bool = False) -> Iterator[None]:
+        """Note whether the store answers the calls in the block; raise StorageAwayError if it does not.
+
+        With `missing`, the answer that there is no such object means that there is no such bucket.
+        """
+        try:
+            yield
+        except BaseError as error:
+            raise self._failed(short_reason(error)) from None
+        except FileNotFoundError:
+            if missing:
+                raise self._failed("NoSuchBucket") from None
+            raise
+        if self._away:
+            self._away = False
+            log.info("storage.back")
+
+    def _failed(self, reason: str) -> StorageAwayError:
+        if not self._away:
+            self._away = True
+            log.error("storage.away", reason=reason)
+        return StorageAwayError(reason)
