@@ -232,11 +232,6 @@ class Settings(BaseSettings):
         return value.rstrip("/")
 
     @model_validator(mode="after")
-    def _check_issuers(self) -> Self:
-        _ = self.issuers
-        return self
-
-    @model_validator(mode="after")
     def _check_providers_complete(self) -> Self:
         oidc = (self.oidc_issuer, self.oidc_client_id, self.oidc_client_secret.get_secret_value())
         github = (self.github_client_id, self.github_client_secret.get_secret_value())
@@ -249,7 +244,8 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
-    def _check_embedded_mode(self) -> Self:
+    def _check_addresses(self) -> Self:
+        _ = self.issuers
         url = database_url(self.resolved_database_url)
         if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
             raise ValueError("LDSBOARD_DATABASE_URL must name an SQLite file, as sqlite:///PATH; this URL names none.")
@@ -258,10 +254,6 @@ class Settings(BaseSettings):
                 "LDSBOARD_SCORING_PROCESSES=0 needs PostgreSQL, because workers in other processes take their work from it; "
                 "set LDSBOARD_DATABASE_URL=postgresql://…, or LDSBOARD_SCORING_PROCESSES=1."
             )
-        return self
-
-    @model_validator(mode="after")
-    def _check_storage(self) -> Self:
         if self.bucket is not None:
             check_access(self.aws_endpoint_url, self.aws_access_key_id, self.aws_secret_access_key)
         return self
