@@ -6,23 +6,32 @@ of SQLite has one server, which the lock of the data folder ensures.
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 from contextlib import suppress
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
+from sqlalchemy import bindparam, text
 
 from app.db.backends import own_connection
 from app.errors import BusyError
 
 if TYPE_CHECKING:
     from collections.abc import Container
+    from datetime import datetime
+
+    from sqlalchemy.orm import Session
 
     from app.db.sessions import Database
 
 SERVERS, WORKERS, LEADER = 0x1D5B0A2E, 0x1D5B0A2F, 0x1D5B0A31
 """Keys of advisory locks: shared by servers, shared by workers, and of the server that leads. No other software may use them."""
+
+NAME = "ldsboard"
+"""First part of the names under which PostgreSQL lists the connections that hold the locks."""
 
 UPLOADS = 0x1D5B0A32
 """First of the two keys of the advisory lock for each single upload whose file is arriving."""
@@ -142,6 +151,8 @@ class Presence:
     def _connect(self) -> None:
         self._leading = False
         self._connection = connection = own_connection(self._engine)
+        name = f"{NAME}/{self._use.value}/{socket.gethostname()[:30]}/{os.getpid()}"
+        connection.execute("SELECT set_config('application_name', %s, false)", (name,))
         shared = {Use.SERVER: [SERVERS], Use.WORKER: [WORKERS], Use.ALONE: []}[self._use]
         exclusive = [] if shared else [SERVERS, WORKERS]
         queries = [("SELECT pg_try_advisory_lock_shared(%s)", shared), ("SELECT pg_try_advisory_lock(%s)", exclusive)]
@@ -155,6 +166,36 @@ class Presence:
                     )
         for submission_id in self._uploads:
             connection.execute(LOCK_UPLOAD, (UPLOADS, _key(submission_id)))
+
+
+class Process(NamedTuple):
+    """A server or worker that uses a PostgreSQL database now: its host, process id, and when it connected last."""
+
+    use: str
+    host: str
+    pid: str
+    since: datetime
+    leads: bool
+
+
+PROCESSES = text(
+    "SELECT application_name, backend_start, bool_or(objid = :leader) FROM pg_locks "
+    "JOIN pg_stat_activity USING (pid) WHERE locktype = 'advisory' AND classid = 0 AND objsubid = 1 AND granted "
+    "AND objid IN :keys AND datname = current_database() AND application_name LIKE :name "
+    "GROUP BY pid, application_name, backend_start ORDER BY application_name, backend_start"
+).bindparams(bindparam("keys", expanding=True))
+
+
+def processes(session: Session) -> list[Process]:
+    """Return the servers and workers that use a database now; empty for SQLite, which one server uses."""
+    if session.get_bind().dialect.name != "postgresql":
+        return []
+    keys = {"leader": LEADER, "keys": [SERVERS, WORKERS, LEADER], "name": f"{NAME}/%"}
+    found = []
+    for name, since, leads in session.execute(PROCESSES, keys):
+        _, use, host, pid = name.split("/")
+        found.append(Process(use, host, pid, since, leads))
+    return found
 
 
 class _Arriving:

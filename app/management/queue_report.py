@@ -13,7 +13,7 @@ from sqlalchemy import and_, case, func, null, or_, select
 from app.db.accounts import User
 from app.db.base import now
 from app.db.models import Benchmark, Evaluation, Event, Kind, State, Submission, Version
-from app.scoring.queue import MAX_FAILURES
+from app.scoring.queue import LOST, MAX_FAILURES
 from ldsboard.core import result
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ KINDS = (*Kind, RESCORING)
 
 WINDOW = timedelta(hours=1)
 
+LOST_WINDOW, MAX_LOST = timedelta(days=1), 20
+"""How far `lost` looks back, and the maximum number of evaluations that it returns."""
+
 MAX_SHOWN = 100
 """Maximum number of evaluations that `running`, and that `failed`, return."""
 
@@ -38,6 +41,15 @@ IS_RUNNING = and_(
     Evaluation.claimed_at.is_not(None), _HAS_NO_RESULT, Submission.state.in_([State.SCORING, State.SCORED])
 )
 """SQL condition for evaluations joined with their submissions: a worker has claimed the evaluation."""
+
+
+class Lost(NamedTuple):
+    """A first evaluation that was queued again `at` a time, because the worker that ran it had died."""
+
+    submission_id: str
+    method: str
+    owner: str
+    at: datetime
 
 
 class Waiting(NamedTuple):
@@ -160,6 +172,18 @@ def failed(session: Session) -> list[Failed]:
     )
     last = {submission_id: (at, error) for submission_id, at, error in session.execute(ends.order_by(Event.id))}
     return [Failed(named, failures, *last.get(named.submission_id, (None, None))) for named, failures in found]
+
+
+def lost(session: Session) -> list[Lost]:
+    """Return the newest first evaluations whose worker died within `LOST_WINDOW`."""
+    query = (
+        select(Submission.id, Submission.method, User.name, Event.at)
+        .select_from(Event)
+        .join(Submission, Submission.id == Event.submission_id)
+        .join(User, User.id == Submission.user_id)
+        .where(Event.before == State.SCORING, Event.detail == LOST, Event.at > now() - LOST_WINDOW)
+    )
+    return [Lost(*row) for row in session.execute(query.order_by(Event.id.desc()).limit(MAX_LOST))]
 
 
 def submission_counts(session: Session) -> dict[str, int]:

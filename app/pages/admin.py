@@ -1,4 +1,4 @@
-"""The page for admins: the queue, running and failed evaluations, accounts that wait for approval, versions and disk.
+"""The page for admins: the queue, running and failed evaluations, processes, accounts without approval, versions and disk.
 
 For everybody else, the addresses of this page do not exist.
 """
@@ -18,7 +18,7 @@ from app.accounts import users
 from app.accounts.users import Account
 from app.benchmarks import catalog
 from app.context import AppContext
-from app.db import migration
+from app.db import migration, presence
 from app.db.accounts import Role
 from app.db.base import now
 from app.management import moderation, queue_report, readiness, retries
@@ -45,7 +45,7 @@ AdminVisitor = Annotated[Account, Depends(_admin)]
 
 @router.get("/admin")
 def show_operation(request: Request, context: ContextDep, _visitor: AdminVisitor, session: ReadSession) -> str:
-    """Show the queue, the evaluations that run or failed, the accounts that wait for approval, versions and disk."""
+    """Show the queue, evaluations that run or failed, processes, accounts that wait for approval, versions and disk."""
     faults = readiness.find_faults(session, context.storage, context.sandbox)
     return render(
         "admin.html",
@@ -54,6 +54,8 @@ def show_operation(request: Request, context: ContextDep, _visitor: AdminVisitor
         faults=faults,
         queue=queue_report.queue_state(session),
         running=queue_report.running(session),
+        processes=presence.processes(session),
+        lost=queue_report.lost(session),
         failed=queue_report.failed(session),
         accounts=users.unverified(session, MAX_ACCOUNTS),
         max_accounts=MAX_ACCOUNTS,

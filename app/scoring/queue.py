@@ -41,6 +41,9 @@ created; a new user therefore comes after the users who already wait."""
 ABANDONED = "requeued: no worker was running it"
 """Detail of the event that records the requeueing of a claimed evaluation without a worker."""
 
+LOST = "requeued: its worker has ended"
+"""Detail of the event that records the requeueing of the evaluation of a dead worker in another process."""
+
 RETRY_WAIT_FACTOR = 4
 """Factor by which each failure of an evaluation lengthens the wait before the next retry."""
 
@@ -131,7 +134,7 @@ def record_loss(session: Session, evaluation: Evaluation) -> None:
     """Requeue a claimed evaluation whose worker has died, or let it fail for good after `MAX_LOSSES`."""
     evaluation.losses += 1
     if evaluation.losses < MAX_LOSSES:
-        requeue(session, evaluation, "requeued: its worker has ended")
+        requeue(session, evaluation, LOST)
         return
     _release(evaluation)
     evaluation.failures = MAX_FAILURES

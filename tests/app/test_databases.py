@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from contextlib import closing
 from datetime import timedelta
@@ -17,6 +18,7 @@ from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, Operational
 
 from app.accounts import users
 from app.database_url import database_url
+from app.db import presence
 from app.db.accounts import Audit, User
 from app.db.backends import is_busy
 from app.db.base import Base, now
@@ -176,6 +178,26 @@ def test_second_server_of_a_database_is_refused(cluster: Cluster) -> None:
         with closing(Presence(database, Use.ALONE)), pytest.raises(RuntimeError, match="Another server or worker uses"):
             Presence(database, Use.ALONE)
         Presence(database, Use.ALONE).close()
+
+
+def _listed(database: Database) -> list[presence.Process]:
+    with database.read() as session:
+        return presence.processes(session)
+
+
+def test_processes_that_use_a_database_are_listed(cluster: Cluster) -> None:
+    with closing(Database(cluster.create())) as database, closing(Database(cluster.create())) as elsewhere:
+        opened = [Presence(database, use) for use in (Use.SERVER, Use.WORKER, Use.SERVER)]
+        other = Presence(elsewhere, Use.WORKER)
+        assert opened[2].leads()
+        assert [(each.use, each.pid, each.leads) for each in _listed(database)] == [
+            ("server", str(os.getpid()), False),
+            ("server", str(os.getpid()), True),
+            ("worker", str(os.getpid()), False),
+        ]
+        for each in (*opened, other):
+            each.close()
+        until(lambda: _listed(database) == [], "a database that nobody uses")
 
 
 @pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])

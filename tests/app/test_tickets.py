@@ -14,7 +14,7 @@ from app.accounts.audit import OPERATOR
 from app.db.models import Evaluation, State, Submission
 from app.db.sessions import Database
 from app.db.tickets import Queue, note_ticket
-from app.management import moderation
+from app.management import moderation, queue_report
 from app.scoring import lost_evaluations, queue
 from tests.app.benchmarks import write_benchmark
 from tests.app.harness import ServiceHarness
@@ -131,6 +131,10 @@ def test_lost_evaluation_is_queued_again(harness: ServiceHarness, toy: Example, 
     lost_evaluations.recover(harness.database, 30.0)
     assert harness.state(submission_id) == State.QUEUED
     assert _tickets(harness)[-1] == ("scoring", False)
+    with harness.database.read() as session:
+        assert [(each.submission_id, each.method, each.owner) for each in queue_report.lost(session)] == [
+            (submission_id, "ours", "alice")
+        ]
     with harness.database.read() as session:
         assert queue.held(session, claimed) is None
 

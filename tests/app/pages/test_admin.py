@@ -14,7 +14,8 @@ from app.accounts.audit import Action
 from app.db.accounts import Audit, Role, User
 from app.db.base import now
 from app.db.models import State
-from app.management.queue_report import Failed, Named, Queue, Running, Waiting
+from app.db.presence import Process
+from app.management.queue_report import Failed, Lost, Named, Queue, Running, Waiting
 from app.pages.content.templates import render
 from tests.app.failures import fail
 from tests.app.pages.markup import Markup
@@ -186,6 +187,11 @@ def test_page_names_what_runs_and_failed_and_escapes_texts() -> None:
             held=4,
         ),
         running=[Running(named, since, 2, 40), Running(named, since, 1, None)],
+        processes=[
+            Process("worker", "machine-1", "17", since, leads=False),
+            Process("server", "machine-1", "18", since, leads=True),
+        ],
+        lost=[Lost("0123456789abcdef", "ours", "ann", since)],
         failed=[Failed(named, 4, since, error), Failed(named._replace(kind="rescoring"), 4, None, None)],
         accounts=[],
         max_accounts=50,
@@ -194,7 +200,12 @@ def test_page_names_what_runs_and_failed_and_escapes_texts() -> None:
         boards=[],
         scorer_version=1,
     )
-    running, failed = Markup(text).tables
+    running, processes, failed = Markup(text).tables
+    assert processes[1:] == [
+        ["worker", "machine-1", "17", "5 min"],
+        ["server leads: deletes, ranks and calls webhooks", "machine-1", "18", "5 min"],
+    ]
+    assert "workers that died were scoring these files" in text
     assert running[1:] == [
         ["ours toy, version 2, ranked", "ann", "5 min", "2", "40 %"],
         ["ours toy, version 2, ranked", "ann", "5 min", "1", "–"],  # noqa: RUF001 -- the dash of empty cells
