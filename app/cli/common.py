@@ -49,6 +49,8 @@ def open_database(*expected: type[Exception], serving: bool = False) -> Iterator
     database = Database(settings.resolved_database_url, tickets=not settings.scoring_processes, serving=serving)
     try:
         yield settings, database
+    except (typer.Abort, typer.Exit):  # both are of the type RuntimeError
+        raise
     except expected as error:
         raise fail(error) from None
     finally:

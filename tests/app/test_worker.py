@@ -188,7 +188,15 @@ def test_worker_needs_its_setting(scaled: Scaled) -> None:
     environment = scaled.service.environment | {"LDSBOARD_SCORING_PROCESSES": "1"}
     done = scaled.service.run("work", environment=environment)
     assert done.returncode == 2
+    assert done.stderr.count("Error: ") == 1
     assert "LDSBOARD_SCORING_PROCESSES=0" in done.stderr
+
+
+def test_worker_with_another_data_folder_is_refused(scaled: Scaled, tmp_path: Path) -> None:
+    done = scaled.service.run("work", environment=scaled.service.environment | {"LDSBOARD_DATA_DIR": str(tmp_path)})
+    assert done.returncode == 2
+    assert done.stderr.count("Error: ") == 1
+    assert "Set LDSBOARD_DATA_DIR to the data folder that the servers use" in done.stderr
 
 
 def _listed(scaled: Scaled) -> set[str]:
