@@ -58,7 +58,7 @@ def work(
                 sandbox.preload(version_folder(settings.benchmarks_dir, version.benchmark.name, version.version))
         storage = open_storage(settings)
         evaluator = Evaluator(database, storage, settings.benchmarks_dir, sandbox, settings.retry_seconds)
-        worker = Worker(_libpq_address(settings), evaluator, presence, concurrency)
+        worker = Worker(libpq_address(settings), evaluator, presence, concurrency)
         typer.echo(f"Evaluating at most {concurrency} at the same time. Press Ctrl-C to stop.")
         try:
             asyncio.Runner().run(worker.run())
@@ -80,7 +80,7 @@ def _check_benchmarks(session: Session, settings: Settings) -> None:
             )
 
 
-def _libpq_address(settings: Settings) -> str:
+def libpq_address(settings: Settings) -> str:
     """Return the address of the database for libpq. Unlike a URL, it can hold every password."""
     url = database_url(settings.resolved_database_url)
     return make_conninfo(**url.get_dialect()().create_connect_args(url)[1])

@@ -13,7 +13,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, select, text, update
 from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, OperationalError
 
 from app.accounts import users
@@ -178,6 +178,16 @@ def test_second_server_of_a_database_is_refused(cluster: Cluster) -> None:
         with closing(Presence(database, Use.ALONE)), pytest.raises(RuntimeError, match="Another server or worker uses"):
             Presence(database, Use.ALONE)
         Presence(database, Use.ALONE).close()
+
+
+def test_only_servers_and_workers_have_a_longest_pause_within_a_transaction(cluster: Cluster) -> None:
+    shown = text("SHOW idle_in_transaction_session_timeout")
+    for serving, limit in ((True, "1min"), (False, "0")):
+        with closing(Database(cluster.create(), serving=serving)) as database:
+            with database.write() as session:
+                assert session.scalar(shown) == limit
+            with database.read() as session:  # ranks are computed for longer within it
+                assert session.scalar(shown) == "0"
 
 
 def _listed(database: Database) -> list[presence.Process]:

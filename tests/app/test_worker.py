@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
-from sqlalchemy import select, text
+from psycopg.conninfo import conninfo_to_dict
+from sqlalchemy import URL, select, text
 
+from app.cli.work import libpq_address
 from app.db.models import Event, State
+from app.settings import Settings
 from tests.app.service import PATIENCE_SECONDS, ROOT, Service, npy, until
 
 if TYPE_CHECKING:
@@ -182,6 +185,14 @@ def test_worker_survives_the_loss_of_its_connections(
         assert connection.execute(others).rowcount > 3
     scaled.assert_scored_once(*send(0.2))
     assert worker.poll() is None
+
+
+@pytest.mark.parametrize("password", ["p@s:s/%w#?&x", "two words", "quote'd", "back\\slash", "ö"])
+def test_every_password_reaches_the_database(password: str) -> None:
+    url = URL.create("postgresql", "ldsboard", password, "db.example.org", 5433, "lds", {"sslmode": "require"})
+    settings = Settings(database_url=url.render_as_string(hide_password=False), scoring_processes=0)
+    expected = {"user": "ldsboard", "password": password, "host": "db.example.org", "port": "5433", "dbname": "lds"}
+    assert conninfo_to_dict(libpq_address(settings)) == expected | {"sslmode": "require"}
 
 
 def test_worker_needs_its_setting(scaled: Scaled) -> None:
