@@ -89,9 +89,13 @@ def test_rolled_back_change_is_not_announced(heard: Heard, other: Database) -> N
 
 
 def test_own_change_is_announced_once(heard: Heard, other: Database) -> None:
-    change(heard.database, "a")
-    change(other, "b")  # its notification comes after that of the own change
-    until(lambda: heard.calls > 2, "a notification")
+    async def wait() -> None:
+        with heard.database.changes.watch("b") as changed:
+            await asyncio.to_thread(change, heard.database, "a")
+            await asyncio.to_thread(change, other, "b")  # its notification comes after that of the own change
+            await asyncio.wait_for(changed.wait(), PATIENCE_SECONDS)
+
+    run_in_loop(wait())
     assert heard.calls == 3
 
 

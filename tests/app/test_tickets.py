@@ -175,6 +175,7 @@ def test_stopped_worker_gives_back_only_what_it_holds(harness: ServiceHarness, t
     harness.evaluator.running[claimed.id] = claimed
     harness.evaluator.release()
     assert harness.state(submission_id) == State.QUEUED
+    assert len(_tickets(harness)) == 2
     again = _claim(harness, job)
     harness.evaluator.release()  # the old claim again
     assert harness.state(submission_id) == State.SCORING
