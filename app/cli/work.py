@@ -49,7 +49,7 @@ def work(
 
         _log_in_single_lines()
         presence = Presence(database, Use.WORKER)
-        lock = data_lock.share_data_folder(settings.data_dir)
+        data_lock.share_data_folder(settings.data_dir)  # until this process ends
         sandbox = Sandbox.of(concurrency)
         sandbox.start()
         with database.read() as session:
@@ -64,7 +64,6 @@ def work(
             asyncio.Runner().run(worker.run())
         finally:
             sandbox.stop()
-            lock.release()
         # Threads that wait for a database that is away would hold up the end for minutes.
         sys.stdout.flush()
         os._exit(0)

@@ -73,9 +73,8 @@ class Evaluator:
         with self.database.write() as session:
             claimed = queue.claim(session, *queues, job=job)
             if claimed is not None:
-                self.running[claimed.id] = (
-                    claimed  # before the commit; otherwise recovery could requeue this evaluation
-                )
+                # Before the commit; otherwise recovery could requeue this evaluation.
+                self.running[claimed.id] = claimed
         if claimed is None:
             return False
         try:
