@@ -32,9 +32,10 @@ def usable_processors() -> int:
 def map_in_order(work: Callable[[Item], Done], items: Iterable[Item], threads: int) -> Iterator[Done]:
     """Yield ``work(item)`` for each item, in the order of the items, computed by several threads.
 
-    At most ``threads + 1`` items are in progress or wait to be yielded. Until the iterator ends or is closed, each matrix product
-    of the whole process uses one BLAS thread. With more BLAS threads, the products would compete for the processors, which costs
-    a third of the speed.
+    At most ``threads + 1`` items are in progress or wait to be yielded. While items are in progress, each matrix product of the
+    whole process uses one BLAS thread. With more BLAS threads, the products would compete for the processors, which costs a third
+    of the speed. The last ``threads + 1`` results are yielded when all items are done: what the caller computes from them can then
+    use all processors.
     """
     with _one_thread_per_product(), ThreadPoolExecutor(threads) as pool:
         ahead: deque[Future[Done]] = deque()
@@ -42,8 +43,8 @@ def map_in_order(work: Callable[[Item], Done], items: Iterable[Item], threads: i
             if len(ahead) > threads:
                 yield ahead.popleft().result()
             ahead.append(pool.submit(work, item))
-        while ahead:
-            yield ahead.popleft().result()
+    while ahead:
+        yield ahead.popleft().result()
 
 
 @contextmanager

@@ -38,6 +38,7 @@ ROOT = Path(__file__).resolve().parents[2]
 EARLIER = "3486f9a"
 """The last commit that was tuned without the compiled kernel."""
 LOOP_TARGETS, LIBRARY_TARGETS = 200, 100
+LIBRARY_ROUNDS = 3
 
 
 def notebook(case: Case, rounds: int) -> Timing:
@@ -109,10 +110,13 @@ def scoring(M: int, targets: int, rounds: int, earlier: Path) -> dict[str, Timin
 
 def libraries(M: int, targets: int) -> dict[str, Timing]:
     """Time the libraries on some targets, scaled to all N, with one thread; more threads made them no faster."""
-    answers = ask({"bench": problem(M, targets)}, "dattri", "quanda")["bench"]
+    case = problem(M, targets)
+    rounds = [ask({"bench": case}, "dattri", "quanda")["bench"] for _ in range(LIBRARY_ROUNDS)]
     return {
-        f"{name} {answer.version}, {targets} targets": Timing(answer.wall, answer.cpu).scaled(N / targets)
-        for name, answer in answers.items()
+        f"{name} {answer.version}, {targets} targets": Timing.median(
+            Timing(answers[name].wall, answers[name].cpu) for answers in rounds
+        ).scaled(N / targets)
+        for name, answer in rounds[0].items()
     }
 
 

@@ -8,7 +8,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 
 SETTLE_SECONDS = 0.1
@@ -31,6 +31,12 @@ class Timing:
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         return cls(wall, elsewhere if isinstance(elsewhere, float) else cpu)
 
+    @classmethod
+    def median(cls, timings: Iterable[Timing]) -> Timing:
+        """Return the medians of the wall seconds and of the processor seconds."""
+        walls, cpus = zip(*((timing.wall, timing.cpu) for timing in timings), strict=True)
+        return cls(median(walls), median(cpus))
+
     def scaled(self, factor: float) -> Timing:
         """Return this timing multiplied by `factor`."""
         return Timing(self.wall * factor, self.cpu * factor)
@@ -47,4 +53,4 @@ def take_turns(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[st
     for _ in range(rounds):
         for name, work in ways.items():
             taken[name].append(Timing.of(work))
-    return {name: Timing(median(t.wall for t in times), median(t.cpu for t in times)) for name, times in taken.items()}
+    return {name: Timing.median(times) for name, times in taken.items()}

@@ -61,5 +61,11 @@ def test_in_order_limits_blas_to_one_thread_also_in_nested_calls() -> None:
         assert blas_threads() == {2}
 
 
+@NEEDS_LIMITABLE_BLAS
+def test_in_order_leaves_all_blas_threads_to_the_caller_once_all_items_are_done() -> None:
+    with threadpool_limits(limits=2, user_api="blas"):
+        assert [blas_threads() for _ in map_in_order(str, range(7), 2)] == [{1}] * 4 + [{2}] * 3
+
+
 def test_usable_processors_is_within_bounds() -> None:
     assert 1 <= usable_processors() <= MAX_THREADS
