@@ -33,9 +33,9 @@ def map_in_order(work: Callable[[Item], Done], items: Iterable[Item], threads: i
     """Yield ``work(item)`` for each item, in the order of the items, computed by several threads.
 
     At most ``threads + 1`` items are in progress or wait to be yielded. While items are in progress, each matrix product of the
-    whole process uses one BLAS thread. With more BLAS threads, the products would compete for the processors, which costs a third
-    of the speed. The last ``threads + 1`` results are yielded when all items are done: what the caller computes from them can then
-    use all processors.
+    whole process uses one BLAS thread. With more BLAS threads, the products would compete for the processors, which costs a
+    third of the speed. The last ``threads + 1`` results are yielded once all items are done, so that what the caller computes
+    from them can use all processors.
     """
     with _one_thread_per_product(), ThreadPoolExecutor(threads) as pool:
         ahead: deque[Future[Done]] = deque()
