@@ -160,6 +160,9 @@ bench-large: $(VENV)/.dev ## measure time and memory of 10,000 subsets of 50,000
 siege: $(VENV)/.dev ## attack a server with bursts, silent connections and uploads, and check that it stays reachable
 	$(BIN)/python -m tests.siege
 
+load: $(VENV)/.dev $(VENV)/.swift ## measure how many submissions two servers, workers, PostgreSQL and an S3 store carry
+	$(BIN)/python -m tests.load
+
 chaos: $(VENV)/.dev ## kill servers, workers and the database while 200 files are sent, and check that none is lost
 	$(BIN)/python -m tests.acceptance.chaos
 	$(BIN)/python -m tests.acceptance.scaled_chaos
@@ -183,4 +186,4 @@ lock: ## renew docker/server-requirements.txt from constraints.txt, with the has
 clean: ## remove the environment and all caches; keep the data in .ldsboard
 	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info build dist ldsboard/core/_sums.*
 
-.PHONY: help system setup references docs demo serve test test-fast test-slow test-all coverage check bench bench-large sanitize siege chaos screenshots readme lock clean
+.PHONY: help system setup references docs demo serve test test-fast test-slow test-all coverage check bench bench-large sanitize siege load chaos screenshots readme lock clean

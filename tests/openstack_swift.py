@@ -56,6 +56,12 @@ class Swift:
         line = self._process.stdout.readline()
         assert line.startswith("20"), f"the store did not start: {line}; its log is {log}"
 
+    @property
+    def pid(self) -> int:
+        """The process of the running store."""
+        assert self._process is not None
+        return self._process.pid
+
     def kill(self) -> None:
         """Kill the store; its data stay."""
         if self._process is not None:

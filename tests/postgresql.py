@@ -55,6 +55,11 @@ class Cluster:
             connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE {template}")
         return self.url(name)
 
+    @property
+    def pid(self) -> int:
+        """The process that has started all others of the cluster."""
+        return self._process.pid
+
     def restart(self) -> None:
         """Kill PostgreSQL and all its processes, as a crash would, and start it again."""
         self._process.stop()
@@ -94,6 +99,10 @@ class _Server:
             )
         ready: list[str | Path] = [_programs() / "pg_isready", "-h", self._folder, "-q"]
         until(lambda: subprocess.run(ready, check=False).returncode == 0, f"a cluster that answers; its log is {log}")
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def stop(self) -> None:
         """Stop PostgreSQL at once, without a last checkpoint."""

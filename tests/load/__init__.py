@@ -1,0 +1,1 @@
+"""How much the scaled topology carries; see `tests.load.__main__`."""
