@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import sys
-
-import structlog
 import typer
 from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
@@ -20,6 +16,7 @@ from app.cli.snapshots import snapshot
 from app.cli.submissions import submission
 from app.cli.users import token, user
 from app.cli.work import work
+from app.logs import LogSettings, configure_logs
 from ldsboard.core.kernel import RouteError
 
 cli = typer.Typer(help="LDSBoard, the evaluation service.", no_args_is_help=True, add_completion=False)
@@ -36,17 +33,8 @@ def main() -> None:
 
     Invalid settings, and a data folder or a database that cannot be used, end the process with exit status 2.
     """
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    structlog.configure(
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
-        ],
-    )
     try:
+        configure_logs(LogSettings())
         cli()
     except RouteError as error:
         typer.echo(f"Error: {error}", err=True)

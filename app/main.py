@@ -35,6 +35,7 @@ from app.web.dependencies import count_request
 from app.web.head import Head
 from app.web.open_bodies import OpenBodies
 from app.web.query_parameters import PREFIX, check_query_names
+from app.web.request_ids import RequestIds
 from app.web.request_metrics import Measured, RequestMetrics
 from app.web.response_cache import ResponseCache
 
@@ -93,13 +94,13 @@ def create_app(context: AppContext) -> FastAPI:
     app.include_router(api)
     app.include_router(health.router)
     app.include_router(metrics.router)
-    app.include_router(metrics.router)
     counted = app.state.request_metrics = RequestMetrics()
-    # The last middleware is the outermost. `Measured` must see the refusals of `BodyLimit`, and the same scope as the routes, of
+    # `Measured` must see the refusals of `BodyLimit`, and the same scope as the routes, of
     # which `Head` makes a copy.
     app.add_middleware(BodyLimit)
     app.add_middleware(Measured, metrics=counted)
     app.add_middleware(Head)
     site.install(app, context.settings)
+    app.add_middleware(RequestIds)  # the outermost
     counted.name_routes(app.routes)
     return app

@@ -53,10 +53,11 @@ def _command_line(module: str, program: str) -> str:
 
 
 def _settings() -> str:
-    from app.settings import Settings  # noqa: PLC0415 -- needs sys.path above
+    from app.logs import LogSettings  # noqa: PLC0415 -- needs sys.path above
+    from app.settings import Settings  # noqa: PLC0415 -- likewise
 
     rows = []
-    for name, field in Settings.model_fields.items():
+    for name, field in (Settings.model_fields | LogSettings.model_fields).items():
         default = getattr(field.default, "get_secret_value", lambda field=field: field.default)()
         meaning = " ".join((field.description or "").split())  # a row of a table is one line
         rows.append(f"| `LDSBOARD_{name.upper()}` | `{default}` | {meaning} |")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Any
 
+import structlog
 from fastapi import APIRouter, Depends, Header, Path, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
@@ -30,6 +31,7 @@ from app.web.request_body import Body, check_limit, content_length, is_compresse
 from ldsboard.problems import ProblemError
 
 router = APIRouter(tags=["uploads"])
+log = structlog.get_logger()
 WITHHELD_RESULTS: dict[str, Any] = {
     "hidden": None,
     "public": None,
@@ -269,4 +271,5 @@ def _complete(context: AppContext, upload: Upload) -> str:
             upload = multipart.find_upload(session, submission_id)
             accepted_id = multipart.finish(session, storage, upload, arrival, context.quotas)
     storage.delete_parts(submission_id)
+    log.info("submission.accepted", submission=accepted_id)
     return accepted_id

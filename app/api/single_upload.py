@@ -7,6 +7,7 @@ from functools import partial
 from typing import Annotated
 
 import anyio
+import structlog
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
@@ -30,6 +31,7 @@ from ldsboard.formats.score_files import HEADER_LIMIT, open_scores
 from ldsboard.problems import ProblemError
 
 router = APIRouter(tags=["uploads"])
+log = structlog.get_logger()
 
 
 @router.put(
@@ -247,6 +249,7 @@ class _Upload:
         with accept_file(context, arrival) as session:
             accepted_id = lifecycle.accept(session, context.storage, submission_id, arrival, context.quotas)
             idempotency.store_key(session, self.key, session.get_one(Submission, accepted_id))
+        log.info("submission.accepted", submission=accepted_id)
         return accepted_id
 
     def _check_sha256(self) -> None:

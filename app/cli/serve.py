@@ -72,6 +72,7 @@ def serve(
         # This protocol uses httptools, not h11: h11 accepts a chunked body that does not have the stated length.
         http=partial(GuardedProtocol, connections=connections),  # type: ignore[arg-type]  # called like the class
         ws="none",
+        log_config=None,
         log_level="warning",
         access_log=False,
         server_header=False,

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import sys
 from typing import TYPE_CHECKING, Annotated
 
-import structlog
 import typer
 from psycopg.conninfo import make_conninfo
 from sqlalchemy import select
@@ -25,7 +23,6 @@ from app.submissions.opened_storage import open_storage
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
-    from structlog.typing import Processor
 
     from app.settings import Settings
 
@@ -47,7 +44,6 @@ def work(
             )
         from app.scoring.worker import Worker  # noqa: PLC0415 -- procrastinate is slow to import
 
-        _log_in_single_lines()
         presence = Presence(database, Use.WORKER)
         data_lock.share_data_folder(settings.data_dir)  # until this process ends
         sandbox = Sandbox.of(concurrency)
@@ -83,16 +79,3 @@ def libpq_address(settings: Settings) -> str:
     """Return the address of the database for libpq. Unlike a URL, it can hold every password."""
     url = database_url(settings.resolved_database_url)
     return make_conninfo(**url.get_dialect()().create_connect_args(url)[1])
-
-
-def _log_in_single_lines() -> None:
-    """Write warnings of procrastinate and psycopg as the other records: each on one line."""
-    timestamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
-    before: list[Processor] = [structlog.stdlib.add_log_level, timestamp, structlog.processors.format_exc_info]
-    last: list[Processor] = [
-        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-        structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
-    ]
-    handler = logging.StreamHandler()
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=before, processors=last))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])

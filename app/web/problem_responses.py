@@ -19,6 +19,7 @@ from app.db.backends import is_busy, is_full
 from app.errors import BusyError, LimitError, disk_full
 from app.results.schemas import ProblemView
 from app.submissions import field_types
+from app.web.request_ids import HEADER, REQUEST_ID
 from app.web.request_metrics import PROBLEM
 from app.web.security_headers import headers_of
 from ldsboard.problems import Problem, ProblemError
@@ -114,9 +115,15 @@ def _handle_busy_database(request: Request, _error: Exception) -> Response:
 
 def _handle_server_error(request: Request, error: Exception) -> Response:
     log.error("request.failed", path=request.url.path, exc_info=error)
-    problem = Problem("internal.failed", "The request failed, and the error was logged.", "Try again later.")
-    # The web server closes the connection after this response; the header tells clients not to reuse it.
-    return problem_response(request, problem, headers={"Connection": "close"})
+    request_id = request.scope[REQUEST_ID]
+    problem = Problem(
+        "internal.failed",
+        f"The request failed, and the error was logged with request={request_id}.",
+        "Try again later.",
+    )
+    # This response does not pass through the middleware that adds the id. The web server closes the connection after it; the
+    # header tells clients not to reuse it.
+    return problem_response(request, problem, headers={"Connection": "close", HEADER: request_id})
 
 
 HANDLERS: dict[type[Exception], Callable[..., Response]] = {
