@@ -22,6 +22,7 @@ from app.submissions import lifecycle, multipart
 from app.submissions.fields import SubmissionRequest
 from app.submissions.folder_storage import FolderStorage
 from app.web import problem_responses
+from app.web.request_ids import RequestIds
 from ldsboard import ProblemError
 from ldsboard.formats.score_files import HEADER_LIMIT
 from tests.app.event_loop import run_in_loop
@@ -133,6 +134,7 @@ def test_other_disk_errors_are_not_reported_as_a_full_disk(tmp_path: Path) -> No
 def test_database_that_cannot_grow_is_reported_as_a_full_disk(statement: str, status: int, code: str) -> None:
     app, engine = FastAPI(), create_engine("sqlite://")
     problem_responses.install_problem_handlers(app, lambda _problem, _path: "")
+    app.add_middleware(RequestIds)
 
     @app.get("/")
     def write() -> None:

@@ -255,7 +255,8 @@ def test_errors_of_the_server_and_lost_clients_are_counted() -> None:
 
 def test_every_metric_of_the_alert_rules_exists(measured_service: Service) -> None:
     rules = [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
-    measured_service.client.get(f"{measured_service.url}/secret-path")
+    for path in ("/secret-path", "/benchmarks/toy"):
+        measured_service.client.get(f"{measured_service.url}{path}")
     samples = _samples(measured_service)
     assert {"LDSBoardQueueWaits", "LDSBoardEvaluationsFailed", "LDSBoardNotReady", "LDSBoardDiskFull"} <= {
         rule["alert"] for rule in rules
