@@ -20,6 +20,7 @@ from app.management.retention import Periods, Retention
 from app.scoring.evaluator import Evaluator
 from app.scoring.runner import Runner
 from app.scoring.sandbox.client import Sandbox
+from app.submissions import files
 from app.submissions.opened_storage import open_storage
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class AppContext:
         self.ranker = self._evaluator.ranker
         self.prospective_ranks = ProspectiveRanks()
         self._retention = Retention(self.database, self.storage, Periods.of(settings))
+        self._orphans = recovery.OrphanSweep(self.database, self.storage)
         self.runner = Runner(self._evaluator.evaluate_next, settings.scoring_processes, self._recover)
         self.quotas = Quotas(
             settings.ranked_per_day,
@@ -98,6 +100,7 @@ class AppContext:
             with self.database.read() as session:
                 for version in current_versions(session):
                     self.preload(version.benchmark.name, version.version)
+        self.storage.delete_incomplete()
         if self.presence.leads():
             recovery.recover_at_start(self.database, self.storage, self.presence)
         self.ranker.renew_all()
@@ -125,10 +128,12 @@ class AppContext:
         self.data_lock.release()
 
     def _recover(self) -> None:
+        files.delete_undeleted(self.database, self.storage)
         if not self.presence.leads():
             return
         recovery.expire_multipart_uploads(self.database, self.storage)
         running = self._evaluator.running.keys() if self.settings.scoring_processes else None
         recovery.recover_lost(self.database, running, self.presence)
         self.ranker.renew_all()
+        self._orphans.sweep_if_due()
         self._retention.sweep_if_due()

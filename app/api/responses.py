@@ -33,9 +33,7 @@ def accept_file(context: AppContext, arrival: Arrival) -> Iterator[Session]:
         with context.database.write() as session:
             yield session
     except BaseException:
-        # In a transaction, so that no other submission can start to refer to the same content meanwhile.
-        with context.database.write() as session:
-            files.delete_unreferenced(session, context.storage, [arrival.sha256])
+        files.delete_unreferenced(context.database, context.storage, [arrival.sha256])
         raise
     context.runner.notify()
 

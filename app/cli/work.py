@@ -53,6 +53,7 @@ def work(
             for version in current_versions(session):
                 sandbox.preload(version_folder(settings.benchmarks_dir, version.benchmark.name, version.version))
         storage = open_storage(settings)
+        storage.delete_incomplete()
         evaluator = Evaluator(database, storage, settings.benchmarks_dir, sandbox, settings.retry_seconds)
         worker = Worker(libpq_address(settings), evaluator, presence, concurrency)
         typer.echo(f"Evaluating at most {concurrency} at the same time. Press Ctrl-C to stop.")

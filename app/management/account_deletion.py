@@ -126,8 +126,7 @@ def delete_account(database: Database, ranker: Ranker, storage: Storage, user_id
     ranker.renew(version_ids)
     for upload in uploads:
         storage.delete_parts(upload)
-    with database.write() as session:
-        delete_unreferenced(session, storage, unreferenced)
+    delete_unreferenced(database, storage, unreferenced)
     return placeholder
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from app.accounts import deleted_accounts
@@ -17,14 +19,36 @@ if TYPE_CHECKING:
     from app.submissions.storage import Storage
 
 
+SWEEP_SECONDS = 3600.0
+"""Seconds between two sweeps of stored files without a reference."""
+
+
+class OrphanSweep:
+    """Deletes what killed processes have left among the stored files: at the first call, and then every `SWEEP_SECONDS`."""
+
+    def __init__(self, database: Database, storage: Storage) -> None:
+        self._database = database
+        self._storage = storage
+        self._due = time.monotonic()
+
+    def sweep_if_due(self) -> None:
+        """Make one sweep if it is due; if it fails, the next call tries again."""
+        if time.monotonic() < self._due or self._storage.is_away():
+            return
+        with suppress(StorageAwayError):  # logged
+            files.delete_orphans(self._database, self._storage)
+            self._storage.delete_incomplete()
+            self._due = time.monotonic() + SWEEP_SECONDS
+
+
 def recover_at_start(database: Database, storage: Storage, presence: Presence) -> None:
     """Clean up what an earlier server process left unfinished, and queue the missing rescorings; call this before scoring starts.
 
     Single uploads that had not arrived completely expire. Stored files to which no submission refers are deleted. The hashed
     identities of accounts that were deleted at least 90 days ago are deleted too, except those of banned users.
 
-    If no other process uses the database, claimed evaluations are requeued, because the processes that ran them have ended, and
-    incomplete files are deleted. Otherwise the workers look after their evaluations, and other servers may be receiving files.
+    If no other process uses the database, claimed evaluations are requeued, because the processes that ran them have ended.
+    Otherwise the workers look after their evaluations.
     """
     with database.write() as session:
         session.connection()  # takes the write lock
@@ -33,16 +57,11 @@ def recover_at_start(database: Database, storage: Storage, presence: Presence) -
         lifecycle.expire_single_uploads(session, presence.arriving())
         rescoring.queue_rescorings(session)
         deleted_accounts.forget_identities(session)
-        files.delete_unreferenced(session, storage, storage.stored_hashes())
-    if presence.is_alone:
-        storage.delete_incomplete()
+    OrphanSweep(database, storage).sweep_if_due()
 
 
 def expire_multipart_uploads(database: Database, storage: Storage) -> None:
-    """Expire multipart uploads that were not completed in time; delete the upload parts of all completed and expired uploads.
-
-    Files whose deletion failed because their store was out of reach are deleted too.
-    """
+    """Expire multipart uploads that were not completed in time; delete the upload parts of all completed and expired uploads."""
     # Stored upload parts are listed before rows: an upload that starts in between has written its row before its first part.
     with_parts = _uploads_with_parts(storage)
     with database.write() as session:
@@ -51,9 +70,6 @@ def expire_multipart_uploads(database: Database, storage: Storage) -> None:
     for upload in with_parts:
         if upload not in open_uploads:
             storage.delete_parts(upload)
-    if undeleted := storage.take_undeleted():
-        with database.write() as session:
-            files.delete_unreferenced(session, storage, undeleted)
 
 
 def _uploads_with_parts(storage: Storage) -> list[str]:

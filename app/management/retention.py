@@ -154,9 +154,7 @@ def sweep(database: Database, storage: Storage, periods: Periods) -> Deleted:
         # A user may have sent or withdrawn a file meanwhile, so the conditions are checked again.
         unneeded = _still(session, submissions, submission_ids)
         orphans = delete_submissions(session, unneeded)
-    if orphans:
-        with database.write() as session:
-            delete_unreferenced(session, storage, orphans)
+    delete_unreferenced(database, storage, orphans)
     numbers = (len(event_ids), len(unneeded), len(evaluation_ids), len(audit_ids), len(user_ids))
     return Deleted(*numbers, len(call_ids), len(token_ids), len(digests))
 

@@ -47,8 +47,7 @@ def withdraw_and_delete(
     ranker.renew(boards)
     storage.delete_parts(submission_id)
     if unreferenced is not None:
-        with database.write() as session:
-            delete_unreferenced(session, storage, [unreferenced])
+        delete_unreferenced(database, storage, [unreferenced])
 
 
 def withdraw(session: Session, submission: Submission) -> str | None:

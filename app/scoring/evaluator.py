@@ -167,10 +167,7 @@ class Evaluator:
                 return
             orphan = release_file(session, session.get_one(Submission, submission_id))
         if orphan is not None:
-            # The file is deleted after the commit: if the process is killed in between, no row refers to a deleted file. The
-            # write session excludes that another submission starts to refer to the file during the deletion.
-            with self.database.write() as session:
-                delete_unreferenced(session, self.storage, [orphan])
+            delete_unreferenced(self.database, self.storage, [orphan])
         log.info("submission.rejected", submission=submission_id, code=problem.code)
 
     def _postpone(self, claimed: Evaluation, error: StorageAwayError) -> None:

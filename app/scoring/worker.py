@@ -18,6 +18,7 @@ from app.db.backends import IDLE_SECONDS, PostgreSQL
 from app.db.tickets import Queue
 from app.errors import BusyError
 from app.scoring import lost_evaluations
+from app.submissions import files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +42,9 @@ RECOVERY = "recovery"
 
 RECOVERY_TIMES = "* * * * * */5"
 """Times of the periodic task, for croniter: the sixth column holds seconds."""
+
+AWAY_SECONDS = 1.0
+"""Seconds after which a worker with a ticket asks again whether the store of score files is back."""
 
 RESTART_SECONDS = 1.0
 """Seconds after which a worker that lost the database tries again."""
@@ -131,12 +135,22 @@ class Worker:
                 raise ended
 
     async def _score(self, context: procrastinate.JobContext) -> None:
-        """Run the next evaluation of the queue of a ticket, if there is one."""
+        """Run the next evaluation of the queue of a ticket, if there is one; wait while the store of score files is out of reach.
+
+        A worker that ended its tickets at once would take those of the workers that can reach the store.
+        """
         queue = Queue(context.job.queue)
+        while await self._in_thread(queue.value, self._evaluator.storage.is_away):
+            await _first(self._stop.wait(), asyncio.sleep(AWAY_SECONDS))
+            if self._stop.is_set():
+                return
         await self._in_thread(queue.value, lambda: self._evaluator.evaluate_next(queue, job=context.job.id))
 
     async def _recover(self, timestamp: int) -> None:  # noqa: ARG002 -- the time of the call
-        """Requeue what dead workers had claimed, delete their tickets, and replace missing tickets."""
+        """Requeue what dead workers had claimed, delete their tickets, and replace missing tickets.
+
+        Also try again to delete the files that this worker could not delete.
+        """
         manager = self._app.job_manager
         stalled: list[Job] = list(await manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_SECONDS))
         await self._in_thread(RECOVERY, lambda: lost_evaluations.recover(self._evaluator.database, STALLED_SECONDS))
@@ -144,9 +158,11 @@ class Worker:
             if job.id is not None:
                 # Only after the commit above: without its ticket, an evaluation that is still claimed would count as lost.
                 await manager.finish_job_by_id_async(job.id, status=Status.FAILED, delete_job=True)
+        database, storage = self._evaluator.database, self._evaluator.storage
+        await self._in_thread(RECOVERY, lambda: files.delete_undeleted(database, storage))
 
-    async def _in_thread(self, name: str, work: Callable[[], Any]) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._threads[name], work)
+    async def _in_thread(self, name: str, work: Callable[[], Any]) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._threads[name], work)
 
 
 async def _first(*awaitables: Any) -> None:

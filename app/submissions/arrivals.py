@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 from app.errors import disk_full
+from app.submissions import scratch
 from ldsboard.drafts import sync_folder
 from ldsboard.formats.score_files import HEADER_LIMIT
 
@@ -46,7 +47,7 @@ class Arrival:
         self._check_free_space = check_free_space
         self._digest = hashlib.sha256()
         with _disk_errors():
-            self._file = path.open("xb")
+            self._file = scratch.create(path)
         self._sync_thread = threading.Thread()
         self._unsynced_bytes = 0
         self._sync_error: OSError | None = None

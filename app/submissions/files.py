@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sqlalchemy import select
+
 from app.db.models import File, Submission
 from ldsboard.problems import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from sqlalchemy.orm import Session
 
+    from app.db.sessions import Database
     from app.submissions.arrivals import Arrival
     from app.submissions.storage import Storage
+
+BATCH = 20
+"""Largest number of files that one transaction deletes: all writers wait meanwhile."""
 
 
 def store_file(session: Session, storage: Storage, submission: Submission, arrival: Arrival) -> None:
@@ -65,9 +71,39 @@ def unusable_file(fault: str) -> Problem:
     )
 
 
-def delete_unreferenced(session: Session, storage: Storage, hashes: Iterable[str]) -> None:
+def delete_unreferenced(database: Database, storage: Storage, hashes: Sequence[str]) -> None:
     """Delete each stored file whose SHA-256 is in `hashes`, if no submission refers to the file.
 
-    Call this function in a write session, so that no submission can begin to refer to a file that is being deleted.
+    The files are deleted in write transactions, so that no submission of any server can begin to refer to a file that is being
+    deleted. Call this function after the transaction that removed the references: if the process is killed in between, no row
+    refers to a deleted file. What cannot be deleted is noted for `delete_undeleted`.
     """
-    storage.delete_files([sha256 for sha256 in hashes if session.get(File, sha256) is None])
+    for start in range(0, len(hashes), BATCH):
+        batch = hashes[start : start + BATCH]
+        try:
+            with database.write() as session:
+                # This query fails if PostgreSQL has ended the transaction, for instance because this process was frozen.
+                referenced = set(session.scalars(select(File.sha256).where(File.sha256.in_(batch))))
+                storage.delete_files([sha256 for sha256 in batch if sha256 not in referenced])
+        except BaseException:
+            storage.note_undeleted(hashes[start:])
+            raise
+
+
+def delete_undeleted(database: Database, storage: Storage) -> None:
+    """Try again to delete the files that this process could not delete; only this process knows them."""
+    delete_unreferenced(database, storage, storage.take_undeleted())
+
+
+def delete_orphans(database: Database, storage: Storage) -> None:
+    """Delete all stored files to which no submission refers, such as those that a killed process has left.
+
+    Raises
+    ------
+    StorageAwayError
+        The storage cannot be listed.
+    """
+    stored = storage.stored_hashes()  # outside of a transaction, because a store can take minutes for it
+    with database.read() as session:
+        known = set(session.scalars(select(File.sha256)))
+    delete_unreferenced(database, storage, [sha256 for sha256 in stored if sha256 not in known])

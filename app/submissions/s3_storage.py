@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Self
 
@@ -18,6 +19,7 @@ from obstore.exceptions import BaseError
 
 from app.db.base import random_id
 from app.errors import LostFileError, StorageAwayError
+from app.submissions import scratch
 from app.submissions.s3_connection import connect, short_reason
 from app.submissions.storage import PARTS, Storage
 
@@ -36,6 +38,9 @@ MAX_CHUNKS = 9000
 
 SENDERS = 4
 """Number of pieces of one file that are sent at the same time."""
+
+LIST_SECONDS = 60.0
+"""Seconds after which a server that has sent no upload part looks for the upload parts of other servers."""
 
 HASH = re.compile(r"([0-9a-f]{2})/(\1[0-9a-f]{62})")
 """The keys of score files."""
@@ -63,7 +68,7 @@ class S3Storage(Storage):
         super().__init__(settings.data_dir / PARTS, settings.spare_bytes)
         self._away = False
         self._may_hold_parts = True
-        self._undeleted: set[str] = set()
+        self._listed_at = -LIST_SECONDS
         self._probing = threading.Lock()
         self._slow = connect(settings, bucket, prefix, seconds=60, retries=3)
         # For calls inside of transactions, which hold up other writers.
@@ -93,7 +98,11 @@ class S3Storage(Storage):
 
     def send(self, arrival: Arrival) -> None:
         """Send a flushed file to the store."""
-        self._send(self.key(arrival.sha256), arrival)
+        try:
+            self._send(self.key(arrival.sha256), arrival)
+        except StorageAwayError:
+            self.note_undeleted([arrival.sha256])  # the file may have been stored all the same
+            raise
 
     def send_part(self, upload: str, number: int, arrival: Arrival) -> None:
         """Send a flushed upload part to the store."""
@@ -148,7 +157,7 @@ class S3Storage(Storage):
             The store is out of reach.
         """
         key, path = self.key(sha256), self.scratch / random_id()
-        with path.open("xb") as file:
+        with scratch.create(path) as file:
             try:
                 for chunk in self.read(key):
                     file.write(chunk)
@@ -172,11 +181,12 @@ class S3Storage(Storage):
     def upload_ids(self) -> list[str]:
         """Return the ids of the uploads of which the store lists upload parts.
 
-        An idle server calls this method every few seconds, so the store is not asked again before the next part is sent.
+        The leading server calls this method every few seconds. Once nothing is listed, the store is not asked again before this
+        process sends a part, or `LIST_SECONDS` have passed: other servers send parts too, and can end before they delete them.
         """
-        if not self._may_hold_parts:
+        if not self._may_hold_parts and time.monotonic() < self._listed_at + LIST_SECONDS:
             return []
-        self._may_hold_parts = False
+        self._may_hold_parts, self._listed_at = False, time.monotonic()
         try:
             with self._answers():
                 listed = obstore.list_with_delimiter(self._slow, prefix=PARTS)["common_prefixes"]
@@ -187,17 +197,10 @@ class S3Storage(Storage):
         return [prefix.rpartition("/")[2] for prefix in listed]
 
     def delete_files(self, hashes: Iterable[str]) -> None:
-        """Delete the files with a SHA-256 in `hashes`. If the store is out of reach, remember them."""
+        """Delete the files with a SHA-256 in `hashes`. If the store is out of reach, note them as undeleted."""
         hashes = list(hashes)
         if not self._delete([self.key(sha256) for sha256 in hashes]):
-            self._undeleted.update(hashes)
-
-    def take_undeleted(self) -> list[str]:
-        """Return the SHA-256 of the files whose deletion failed, and forget them; none while the store is out of reach."""
-        if not self._undeleted or self.is_away():
-            return []
-        taken, self._undeleted = self._undeleted, set()
-        return list(taken)
+            self.note_undeleted(hashes)
 
     def delete_parts(self, upload: str) -> None:
         """Delete all stored upload parts of an upload. If the store is out of reach, the clean-up tries again later."""

@@ -1,8 +1,9 @@
 """Storage of score files and upload parts: what every place of storage offers.
 
 A score file is stored under a key from the SHA-256 of its content, an upload part under a key from its upload and number. Data
-that is being received is in a local folder, the scratch folder, in a file with a random name; such files are deleted when the
-server starts. `app.submissions.folder_storage` keeps received data in a folder, `app.submissions.s3_storage` in an object store.
+that is being received is in a local folder, the scratch folder, in a file with a random name; servers and workers delete such
+files of killed processes when they start. `app.submissions.folder_storage` keeps received data in a folder,
+`app.submissions.s3_storage` in an object store.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from app.db.base import random_id
 from app.errors import disk_full
+from app.submissions import scratch
 from app.submissions.arrivals import Arrival
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ class Storage(ABC):
         self.scratch = scratch.absolute()
         self.scratch.mkdir(parents=True, exist_ok=True)
         self._spare = spare
+        self._undeleted: set[str] = set()
 
     def key(self, sha256: str) -> str:
         """Return the key of the file with this SHA-256, whether or not the file exists."""
@@ -67,13 +70,8 @@ class Storage(ABC):
         return Arrival(self.scratch / random_id(), self._check_disk)
 
     def delete_incomplete(self) -> None:
-        """Delete all partly received files. Upload parts that were received whole are not deleted.
-
-        Call this method only while no server or worker uses the storage: a file that is arriving now would be deleted too.
-        """
-        for path in self.scratch.iterdir():
-            if path.is_file():
-                path.unlink()
+        """Delete the files in the scratch folder that killed processes have left; upload parts that arrived whole are kept."""
+        scratch.delete_abandoned(self.scratch)
 
     def send(self, arrival: Arrival) -> None:  # noqa: B027 -- a folder has nothing to do
         """Do the slow part of `keep`; call this method after `Arrival.flush` and before the transaction of `keep`."""
@@ -140,9 +138,17 @@ class Storage(ABC):
     def delete_files(self, hashes: Iterable[str]) -> None:
         """Delete the files with a SHA-256 in `hashes`; missing files are left out."""
 
+    def note_undeleted(self, hashes: Iterable[str]) -> None:
+        """Remember the SHA-256 of files that may be stored without a reference, because deleting or sending them failed."""
+        self._undeleted.update(hashes)
+
     def take_undeleted(self) -> list[str]:
-        """Return the SHA-256 of the files whose deletion failed and can be tried again now, and forget them."""
-        return []
+        """Return what `note_undeleted` has noted in this process, and forget it; return nothing while no file can be deleted."""
+        taken: list[str] = []
+        if self._undeleted and not self.is_away():
+            while self._undeleted:
+                taken.append(self._undeleted.pop())  # one by one, since other threads add to the same set
+        return taken
 
     @abstractmethod
     def delete_parts(self, upload: str) -> None:

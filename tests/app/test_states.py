@@ -208,12 +208,10 @@ def test_startup_requeues_expires_and_deletes_partial_files(database: Database, 
         State.SCORING: State.QUEUED,
     }
     storage = FolderStorage(tmp_path / "files")
-    half = storage.receive()
-    half.write(b"half a file")
-    assert len(list(storage.folder.rglob("*"))) == 2
-    FolderStorage(tmp_path / "files").delete_incomplete()
-    assert [path.name for path in storage.folder.rglob("*")] == ["arriving"]
-    half.__exit__(None, None, None)
+    (storage.scratch / "left").write_bytes(b"half a file")
+    with storage.receive() as arriving:
+        FolderStorage(tmp_path / "files").delete_incomplete()
+        assert list(storage.scratch.iterdir()) == [arriving.path]
 
 
 def test_timestamps_are_stored_in_utc(database: Database) -> None:
