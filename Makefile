@@ -163,7 +163,7 @@ siege: $(VENV)/.dev ## attack a server with bursts, silent connections and uploa
 load: $(VENV)/.dev $(VENV)/.swift ## measure how many submissions two servers, workers, PostgreSQL and an S3 store carry
 	$(BIN)/python -m tests.load
 
-chaos: $(VENV)/.dev ## kill servers, workers and the database while 200 files are sent, and check that none is lost
+chaos: system $(VENV)/.dev $(VENV)/.swift ## kill servers, workers, the database and the store while 200 files are sent, and check that none is lost
 	$(BIN)/python -m tests.acceptance.chaos
 	$(BIN)/python -m tests.acceptance.scaled_chaos
 

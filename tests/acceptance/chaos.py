@@ -97,6 +97,7 @@ class Chaos:
             first.wait_until_idle()
             self._note_processes(services)
             self._check_rows(first)
+            self._check_stored()
             self._stop(services)
             self._check_leftovers(first)
         self.outcome.seconds = time.monotonic() - began
@@ -173,13 +174,14 @@ class Chaos:
                     answer = client.put(address, content=path.read_bytes(), headers=headers)
             except httpx.TransportError:
                 self.outcome.retries += 1
-                until(lambda: _is_healthy(service), "a restarted server")
+                until(lambda: _is_ready(service), "a restarted server")
                 continue
             if answer.status_code == httpx.codes.ACCEPTED:
                 return str(answer.json()["id"])
             if answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR:
                 raise AssertionError(answer.text)
             self.outcome.retries += 1
+            until(lambda: _is_ready(service), "a ready server")
 
     def _check_rows(self, service: Service) -> None:
         """Check that each accepted submission, and no other, is scored exactly once with the LDS that the library computes."""
@@ -201,23 +203,30 @@ class Chaos:
                 self.outcome.errors.append(f"file {number}: scored more than once")
             self.outcome.scored += 1
 
+    def _check_stored(self) -> None:
+        """Check what is stored while everything runs and nothing is left to do."""
+
     def _check_leftovers(self, service: Service) -> None:
         """Check that after ``doctor --repair`` no unreferenced file and no process is left."""
         service.run("doctor", "--repair")
         agreed = service.run("doctor")
         if agreed.stdout != "Database rows and files agree.\n":
             self.outcome.errors.append(agreed.stdout + agreed.stderr)
-        if len(service.files()) != self.files:
-            self.outcome.errors.append(f"{len(service.files())} files of {self.files}")
+        if (number := self._count_files(service)) != self.files:
+            self.outcome.errors.append(f"{number} files of {self.files}")
         if left := [pid for pid in self.pids if alive(pid)]:
             self.outcome.errors.append(f"processes still running: {left}")
         if unfinished := pending_uploads(service.url):
             self.outcome.errors.append(f"clients still have unfinished uploads: {[each.id for each in unfinished]}")
 
+    def _count_files(self, service: Service) -> int:
+        """Return the number of stored files, including those that are still arriving."""
+        return len(service.files())
 
-def _is_healthy(service: Service) -> bool:
+
+def _is_ready(service: Service) -> bool:
     try:
-        return httpx.get(f"{service.url}/healthz", trust_env=False).is_success
+        return httpx.get(f"{service.url}/readyz", timeout=60, trust_env=False).is_success
     except httpx.TransportError:
         return False
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from app.submissions import scratch
 from tests.app.service import ROOT
@@ -45,13 +45,14 @@ def test_file_that_is_deleted_before_it_is_locked_is_created_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "arriving"
-    lock, calls = fcntl.flock, []
+    lock = fcntl.flock
+    calls: list[int] = []
 
-    def delete_first(*arguments: object) -> None:
+    def delete_first(file: Any, operation: int) -> None:
         if not calls:
             path.unlink()
-        calls.append(arguments)
-        lock(*arguments)  # type: ignore[arg-type]
+        calls.append(operation)
+        lock(file, operation)
 
     monkeypatch.setattr(fcntl, "flock", delete_first)
     with scratch.create(path) as file:

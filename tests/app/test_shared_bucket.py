@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
@@ -190,10 +190,8 @@ def test_file_that_one_server_deletes_while_another_keeps_an_equal_one(
 
 
 def test_files_are_deleted_later_if_the_database_is_away(harness: ServiceHarness) -> None:
-    @contextmanager
-    def away() -> Iterator[None]:
+    def away() -> None:
         raise BusyError
-        yield
 
     storage = harness.storage
     context = cast("AppContext", SimpleNamespace(storage=storage, database=SimpleNamespace(write=away)))
