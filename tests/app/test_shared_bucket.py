@@ -9,8 +9,11 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
+from app.accounts import users
 from app.api.responses import accept_file
+from app.db.backends import is_busy
 from app.db.models import State
 from app.db.sessions import Database
 from app.errors import BusyError
@@ -178,6 +181,10 @@ def test_file_that_one_server_deletes_while_another_keeps_an_equal_one(
         arrival.flush()
         deletion = thread.submit(delete_unreferenced, harness.database, harness.storage, [arrival.sha256])
         assert deleting.wait(WAIT_SECONDS)
+        with closing(Database(url, busy_seconds=0.05)) as impatient:
+            with pytest.raises(OperationalError) as refused, impatient.write() as late:
+                users.add_user(late, "carol")
+            assert is_busy(refused.value)
         other.send(arrival)
         sent.set()
         with database.write() as session:
