@@ -26,6 +26,7 @@ def test_kills_of_any_process_of_the_scaled_topology_lose_no_submission(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LDSBOARD_CACHE", str(tmp_path / "cache"))
-    outcome = ScaledChaos(tmp_path, files=18, clients=4, kills=4).run()
+    # With this seed: an outage of the store, PostgreSQL, a worker, a server.
+    outcome = ScaledChaos(tmp_path, files=18, clients=4, kills=4, seed=3).run()
     assert outcome.errors == []
     assert (outcome.scored, outcome.kills) == (18, 4)
