@@ -18,7 +18,7 @@ from obstore.exceptions import BaseError
 
 from app.db.base import random_id
 from app.errors import LostFileError, StorageAwayError
-from app.submissions.s3_connection import connect, short_reason
+from app.submissions.s3_connection import connect, from_another_thread, short_reason
 from app.submissions.storage import PARTS, Storage
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class S3Storage(Storage):
 
     def write(self, key: str, chunks: Iterator[bytes], size: int) -> None:
         """Send bytes to the store as they come; the object exists once all have been sent."""
-        self._put(key, chunks if size > CHUNK_BYTES else b"".join(chunks), size)
+        self._put(key, from_another_thread(chunks) if size > CHUNK_BYTES else b"".join(chunks), size)
 
     def _put(self, key: str, content: Path | bytes | Iterator[bytes], size: int) -> None:
         chunk = max(CHUNK_BYTES, size // MAX_CHUNKS + 1)
