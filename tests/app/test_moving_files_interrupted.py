@@ -51,8 +51,6 @@ def counted(function):
 if moment == "write":
     for each in (folder_storage.FolderStorage, s3_storage.S3Storage):
         each.write = counted(each.write)
-elif moment == "kept":
-    FileCopies._copy = (lambda copy: lambda *arguments: (copy(*arguments), count())[0])(FileCopies._copy)
 elif moment == "chunk":
     reading = FileCopies._read
     FileCopies._read = lambda *arguments: (count() or chunk for chunk in reading(*arguments))
@@ -76,10 +74,14 @@ else:
 from app.__main__ import main
 main()
 """
-"""Runs a command with one copier, and kills it at a moment: before a file is written, between two of its chunks, after a file,
-before a file in a folder gets its name, before the rows are copied, or before they are committed."""
+"""Runs a command with one copier, and kills it at a moment: before a file is written, before one of its chunks is sent, before
+a file in a folder gets its name, before the rows are copied, or before they are committed."""
 
-MOMENTS = [("write", 1), ("write", 4), ("chunk", 2), ("chunk", 5), ("kept", 3), ("rows", 1), ("commit", 1)]
+MOMENTS = {
+    "folder": [("write", 4), ("chunk", 2), ("rows", 1), ("commit", 1)],
+    "bucket": [("write", 1), ("chunk", 5), ("rename", 3), ("commit", 1)],
+}
+"""When a move is killed, by where its files come from: at which of the calls of a step."""
 
 
 @pytest.fixture(params=["folder", "bucket"])
@@ -106,13 +108,13 @@ def wait_for_locks(url: str) -> None:
         until(lambda: connection.exec_driver_sql(held).first() is None, "no connection of the killed process")
 
 
-@pytest.mark.parametrize(("moment", "left"), [*MOMENTS, ("rename", 3)])
+@pytest.mark.parametrize(
+    ("source", "moment", "left"), [(kind, *moment) for kind, moments in MOMENTS.items() for moment in moments]
+)
 def test_killed_move_is_repeated_and_nothing_is_lost(
     installation: Installation, cluster: Cluster, moment: str, left: int
 ) -> None:
     place, database = other(installation), cluster.create()
-    if moment == "rename" and installation.source.bucket is None:
-        place = installation.place("target", "folder")
     rows, before = dump(installation.url), state(installation.folder / "data")
     options = ["move", "--storage", place, "--database", database]
     environment = os.environ | installation.environment() | {"MOMENT": moment, "LEFT": str(left)}

@@ -179,7 +179,6 @@ def test_file_that_cannot_be_read_stops_the_move(installation: Installation, mon
     # A test that runs as root could read any file.
     def refuse(_storage: object, key: str) -> Iterator[bytes]:
         raise PermissionError(13, "Permission denied", key)
-        yield b""
 
     monkeypatch.setattr("app.submissions.folder_storage.FolderStorage.read", refuse)
     with pytest.raises(PermissionError):

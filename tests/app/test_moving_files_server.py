@@ -13,6 +13,7 @@ from app.settings import Settings
 from app.submissions.opened_storage import open_storage
 from ldsboard.core import result
 from ldsboard.formats.score_files import HEADER_LIMIT
+from tests.app.commands import run_in_process
 from tests.app.moving import dump
 from tests.app.multipart_upload import MultipartUpload, float64_file
 from tests.app.service import Service, npy, until
@@ -93,8 +94,8 @@ def rescore(service: Service, ids: list[str], earlier: int) -> None:
 
 
 def assert_sound(service: Service) -> None:
-    doctor = service.run("doctor")
-    assert (doctor.returncode, doctor.stdout) == (0, "Database rows and files agree.\n")
+    doctor = run_in_process(service, "doctor")
+    assert (doctor.exit_code, doctor.stdout) == (0, "Database rows and files agree.\n")
 
 
 def test_installation_moves_to_postgresql_and_a_bucket_and_back(
