@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import shlex
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from errno import EIO
 from itertools import count as numbers
@@ -136,20 +136,19 @@ class FileCopies:
                 if show is not None and total:
                     show(self._done / total)
 
-        sent, kept, faults = [], 0, []
         with ThreadPoolExecutor(COPIERS) as pool:
+            copies = [pool.submit(self._copy, item, advance) for item in self._items]
             try:
-                results = pool.map(lambda item: self._copy(item, advance), self._items)
-                for item, result in zip(self._items, results, strict=True):
-                    if result == "sent":
-                        sent.append(item.size)
-                    elif result == "kept":
-                        kept += 1
-                    else:
-                        faults.append(f"{item.name} is {result}")
-            except BaseException:  # also if the operator interrupts the command
+                ended, _ = wait(copies, return_when=FIRST_EXCEPTION)
+                for copy in ended:
+                    copy.result()
+            finally:  # also if the operator interrupts the command
                 self._stopped.set()
-                raise
+                pool.shutdown(cancel_futures=True)
+        results = list(zip(self._items, [copy.result() for copy in copies], strict=True))
+        sent = [item.size for item, result in results if result == "sent"]
+        kept = sum(result == "kept" for _, result in results)
+        faults = [f"{item.name} is {result}" for item, result in results if result not in {"sent", "kept"}]
         return Copied(len(sent), sum(sent), kept, faults)
 
     def _copy(self, item: Item, advance: Callable[[int], None]) -> str:

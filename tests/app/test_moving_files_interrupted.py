@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from app.db.sessions import Database
+from app.submissions.folder_storage import FolderStorage
 from app.submissions.opened_storage import open_storage
 from app.submissions.s3_storage import S3Storage
 from tests.app.moving import dump, is_empty
 from tests.app.moving_files import Installation, state
-from tests.app.service import ROOT, until
+from tests.app.service import PATIENCE_SECONDS, ROOT, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from app.submissions.storage import Storage
     from tests.openstack_swift import Swift
     from tests.postgresql import Cluster
 
@@ -187,29 +191,24 @@ def test_object_that_the_store_cuts_or_loses_is_noticed(
 def test_interrupted_move_ends_at_once_and_is_repeated(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place, sent = other(installation), []
+    place, small, ended = other(installation), hashlib.sha256(b"scores").hexdigest(), []
 
-    def interrupt(fraction: float) -> None:
-        sent.append(fraction)
-        if len(sent) == 5:
+    def read(_storage: Storage, key: str) -> Iterator[bytes]:
+        if small in key:
             raise KeyboardInterrupt
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        try:
+            while time.monotonic() < deadline:
+                yield b""
+        except GeneratorExit:
+            ended.append(key)
+            raise
 
     with monkeypatch.context() as patched:
-        patched.setattr("app.cli.moving.scoring_bar", lambda *_: _Bar(interrupt))
-        done = installation.move("--storage", place)
-    assert done.exit_code != 0
+        for storage in (FolderStorage, S3Storage):
+            patched.setattr(storage, "read", read)
+        assert installation.move("--storage", place).exit_code == 130
+    assert ended
+    assert open_storage(installation.settings(place)).stored_hashes() == []
     installation.moved("--storage", place)
     installation.assert_complete(place)
-
-
-class _Bar:
-    """A progress bar that interrupts the command."""
-
-    def __init__(self, show: Any) -> None:
-        self._show = show
-
-    def __enter__(self) -> Any:
-        return self._show
-
-    def __exit__(self, *_: object) -> None:
-        pass
