@@ -27,8 +27,8 @@ class Bucket(NamedTuple):
     prefix: str
 
 
-def parse_bucket(url: str) -> Bucket | None:
-    """Return the bucket of an address; None if the address is the path of a folder.
+def parse_bucket(url: str, name: str = "LDSBOARD_STORAGE_URL") -> Bucket | None:
+    """Return the bucket of an address, which messages call `name`; None if the address is the path of a folder.
 
     Raises
     ------
@@ -40,26 +40,29 @@ def parse_bucket(url: str) -> Bucket | None:
         return None
     if not url.startswith(SCHEME):
         raise ValueError(
-            "LDSBOARD_STORAGE_URL must be the path of a folder, or the address of a bucket, s3://BUCKET/PREFIX; this "
+            f"{name} must be the path of a folder, or the address of a bucket, s3://BUCKET/PREFIX; this "
             f"{url.partition(':')[0][:20]}:// URL is neither."
         )
-    name, _, prefix = url.removeprefix(SCHEME).partition("/")
+    bucket, _, prefix = url.removeprefix(SCHEME).partition("/")
     prefix = prefix.strip("/")
-    if not NAME.fullmatch(name):
+    if not NAME.fullmatch(bucket):
         raise ValueError(
-            "LDSBOARD_STORAGE_URL needs the name of a bucket after s3://, of 3 to 63 lower-case letters, digits, '.' and '-'."
+            f"{name} needs the name of a bucket after s3://, of 3 to 63 lower-case letters, digits, '.' and '-'."
         )
     if prefix and not PREFIX.fullmatch(prefix):
         raise ValueError(
-            "The prefix in LDSBOARD_STORAGE_URL may hold only letters, digits, '.', '_' and '-', in components that do not begin "
+            f"The prefix in {name} may hold only letters, digits, '.', '_' and '-', in components that do not begin "
             "with '.', separated by '/'."
         )
-    return Bucket(name, prefix)
+    return Bucket(bucket, prefix)
 
 
-def check_access(endpoint: str, *credentials: SecretStr) -> None:
-    """Raise ValueError if a part of the credentials is missing, or if the URL of the store cannot be used; it can be empty."""
+def check_access(endpoint: str, *credentials: SecretStr, name: str = "LDSBOARD_STORAGE_URL") -> None:
+    """Raise ValueError if a part of the credentials is missing, or if the URL of the store cannot be used; it can be empty.
+
+    Messages call the address of the bucket `name`.
+    """
     if not all(map(len, credentials)):
-        raise ValueError("A bucket in LDSBOARD_STORAGE_URL needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.")
+        raise ValueError(f"A bucket in {name} needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.")
     if endpoint and not ENDPOINT.fullmatch(endpoint):
         raise ValueError("AWS_ENDPOINT_URL must be an http:// or https:// URL without credentials.")

@@ -30,3 +30,16 @@ def database_url(text: str, name: str = "LDSBOARD_DATABASE_URL") -> URL:
     if {"password", "sslpassword"} & url.query.keys():
         raise ValueError(f"{name}: write the password before the host, as in postgresql://USER:PASSWORD@HOST/NAME.")
     return url
+
+
+def without_password(url: URL) -> str:
+    """Return an address for the programs of PostgreSQL, which ask for a missing password."""
+    # `URL.set` cannot remove a password.
+    shown = URL.create(url.get_backend_name(), url.username, None, url.host, url.port, url.database, url.query)
+    return shown.render_as_string()
+
+
+def with_placeholder(url: URL) -> str:
+    """Return an address in which ``PASSWORD`` stands for a password, if the address has one."""
+    shown = url if url.password is None else url.set(password="PASSWORD")  # noqa: S106 -- a placeholder
+    return shown.render_as_string(hide_password=False)

@@ -1,45 +1,83 @@
-"""The operator's command that moves the database to another address: ``python -m app move``."""
+"""The operator's command that moves the rows and the score files of an installation elsewhere: ``python -m app move``."""
 
 from __future__ import annotations
 
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 
 from app.cli.common import fail
-from app.database_url import database_url
+from app.database_url import database_url, with_placeholder, without_password
 from app.db.copying import CopyError
 from app.db.migration import MigrationError
 from app.management import moving
+from app.management.move_options import MoveOptions
 from app.settings import Settings
+from ldsboard.commands.progress import scoring_bar
 from ldsboard.counts import count
 from ldsboard.invocation import program
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
+    from app.management.file_copies import Copied
+
 
 def move(
     *,
     database: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="Address of the new database, without rows: postgresql://USER:PASSWORD@HOST/NAME, or sqlite:///PATH."
         ),
-    ],
+    ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(help="New place of the score files: s3://BUCKET/PREFIX, or the path of a folder."),
+    ] = None,
     replace_nul: Annotated[
         bool,
         typer.Option("--replace-nul", help="Write U+FFFD in place of NUL characters, which text may not have."),
     ] = False,
 ) -> None:
-    """Copy the database to another address, and keep the old one; stop the server first. Files stay in the data folder."""
-    settings = Settings()
+    """Copy the database, the score files, or both, to another place, and keep the old ones; stop the server first.
+
+    The access key and the address of a bucket are taken from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL and
+    AWS_REGION, as for the server. A move that was interrupted is repeated, and goes on.
+    """
+    if database is None and storage is None:
+        raise fail("Name what is to be moved, and where to: --database ADDRESS, --storage PLACE, or both.")
+    settings, options = Settings(), MoveOptions(database, storage, replace_nul)
     try:
-        moved = moving.move(settings, database, replace_nul=replace_nul)
+        moved = moving.move(settings, options, partial(scoring_bar, Console(stderr=True)))
+        target = options.target_settings(settings)
     except (CopyError, MigrationError, RuntimeError, ValueError) as error:
         raise fail(error) from None
+    if moved.rows:
+        _print_rows(moved)
+    if moved.files is not None:
+        _print_files(moved.files)
+    lines, kept = [], []
+    if database is not None:
+        new = database_url(database)
+        lines.append(_database_setting(new, settings))
+        kept.append(f"The old database is kept, unchanged: {_shown(database_url(settings.resolved_database_url))}.")
+    kept.append(f"{'Files stay' if storage is None else 'The old files are kept, unchanged:'} {_place(settings)}.")
+    if storage is not None:
+        lines += _storage_settings(target, settings)
+    typer.echo(" ".join(kept))
+    what = {(True, False): "the new database", (False, True): "the new place of the files"}
+    used = what.get((database is not None, storage is not None), "both")
+    typer.echo(f"From now on, use {used} for the server and for all commands:")
+    for line in lines:
+        typer.echo(f"  {line}")
+
+
+def _print_rows(moved: moving.Moved) -> None:
     width = max(map(len, moved.rows))
     for name, rows in moved.rows.items():
         typer.echo(f"{name:{width}}  {rows:>10,}")
@@ -51,26 +89,53 @@ def move(
         typer.echo(
             f"Rows and files had {found} before the move, and have them still. See: {program('python')} -m app doctor"
         )
-    old, new = database_url(settings.resolved_database_url), database_url(database)
-    typer.echo(
-        f"The old database is kept, unchanged: {_shown(old)}. Files stay in the data folder {settings.data_dir}."
+
+
+def _print_files(files: Copied) -> None:
+    kept = f" {count(files.kept, 'file was', 'files were')} there already." if files.kept else ""
+    typer.echo(f"Moved {count(files.files, 'file')} of {count(files.size, 'byte')}, and compared every SHA-256.{kept}")
+    if files.faults:
+        found = count(len(files.faults), "file")
+        typer.echo(f"Not moved, because {found} had faults before the move:")
+        for fault in files.faults[: moving.SHOWN]:
+            typer.echo(f"  {fault}")
+        if (more := len(files.faults) - moving.SHOWN) > 0:
+            typer.echo(f"  and {count(more, 'more file')}")
+
+
+def _place(settings: Settings) -> str:
+    """Return where the score files are."""
+    if settings.bucket is not None:
+        return f"in the bucket {settings.storage_url}"
+    return (
+        f"in the folder {settings.storage_dir}" if settings.storage_url else f"in the data folder {settings.data_dir}"
     )
-    typer.echo("From now on, use the new database for the server and for all commands:")
-    typer.echo(f"  {_setting(new, settings)}")
 
 
-def _setting(url: URL, settings: Settings) -> str:
+def _database_setting(url: URL, settings: Settings) -> str:
     """Return the shell command that makes later commands use a database. ``PASSWORD`` stands for a password."""
     default = settings.model_copy(update={"database_url": ""}).resolved_database_url
     if _shown(url) == _shown(database_url(default)):
         return "unset LDSBOARD_DATABASE_URL"
-    placeholder = url if url.password is None else url.set(password="PASSWORD")  # noqa: S106 -- a placeholder
-    shown = f"sqlite:///{_shown(url)}" if url.get_backend_name() == "sqlite" else placeholder.render_as_string(False)
+    shown = f"sqlite:///{_shown(url)}" if url.get_backend_name() == "sqlite" else with_placeholder(url)
     return f"export LDSBOARD_DATABASE_URL={shlex.quote(shown)}"
+
+
+def _storage_settings(target: Settings, settings: Settings) -> list[str]:
+    """Return the shell commands that make later commands use a folder or bucket; of the access key, only the names."""
+    if target.bucket is None:
+        default = settings.model_copy(update={"storage_url": ""}).storage_dir
+        if target.storage_dir.resolve() == default.resolve():
+            return ["unset LDSBOARD_STORAGE_URL"]
+        return [f"export LDSBOARD_STORAGE_URL={shlex.quote(target.storage_url)}"]
+    known = {"AWS_ENDPOINT_URL": target.aws_endpoint_url, "AWS_REGION": target.aws_region}
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in known.items() if value]
+    key = "export AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY  # with the values that this command had"
+    return [f"export LDSBOARD_STORAGE_URL={shlex.quote(target.storage_url)}", *lines, key]
 
 
 def _shown(url: URL) -> str:
     """Return the path of an SQLite file, or the address of a PostgreSQL database without its password."""
     if url.get_backend_name() == "sqlite":
         return str(Path(str(url.database)).absolute())
-    return moving.without_password(url)
+    return without_password(url)

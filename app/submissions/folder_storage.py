@@ -65,6 +65,20 @@ class FolderStorage(Storage):
             while chunk := file.read(READ_BYTES):
                 yield chunk
 
+    def write(self, key: str, chunks: Iterator[bytes], size: int) -> None:
+        """Store the bytes of a file or upload part under a key, once they are all on the disk."""
+        del size
+        with self.receive() as arrival:
+            for chunk in chunks:
+                arrival.write(chunk)
+            arrival.flush()
+            arrival.keep(self.folder / key)
+
+    def size(self, key: str) -> int | None:
+        """Return the size of a file; None if it is not stored."""
+        path = self.folder / key
+        return path.stat().st_size if path.is_file() else None
+
     @contextmanager
     def local_file(self, sha256: str) -> Iterator[Path]:
         """Yield the path of a stored file, whether or not the file exists."""

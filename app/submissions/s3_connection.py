@@ -6,12 +6,15 @@ Errors of obstore can quote requests, with the id of the access key. Only a shor
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from obstore.store import S3Store
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from obstore.exceptions import BaseError
     from obstore.store import ClientConfig, RetryConfig, S3Config
 
@@ -46,6 +49,16 @@ def connect(settings: Settings, bucket: str, prefix: str, *, seconds: float, ret
         retry_config=retry,
         config=config,
     )
+
+
+def from_another_thread(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield the same chunks, but take them in another thread.
+
+    obstore panics if an iterator that it sends calls obstore itself, as one does that reads from a store.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        while (chunk := thread.submit(next, chunks, None).result()) is not None:
+            yield chunk
 
 
 def short_reason(error: BaseError) -> str:

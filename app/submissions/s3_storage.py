@@ -20,7 +20,7 @@ from obstore.exceptions import BaseError
 from app.db.base import random_id
 from app.errors import LostFileError, StorageAwayError
 from app.submissions import scratch
-from app.submissions.s3_connection import connect, short_reason
+from app.submissions.s3_connection import connect, from_another_thread, short_reason
 from app.submissions.storage import PARTS, Storage
 
 if TYPE_CHECKING:
@@ -82,8 +82,8 @@ class S3Storage(Storage):
             return cls(settings, bucket, prefix)
         except StorageAwayError as error:
             raise RuntimeError(
-                f"The bucket {bucket!r} of LDSBOARD_STORAGE_URL cannot be used ({error.reason}). The server must be able to "
-                "write, list and delete there: check the bucket, AWS_ENDPOINT_URL, AWS_REGION and the access key."
+                f"The bucket {bucket!r} cannot be used ({error.reason}). The server must be able to "
+                "write, list and delete there: check its name, AWS_ENDPOINT_URL, AWS_REGION and the access key."
             ) from None
 
     def part_key(self, upload: str, number: int, sha256: str) -> str:
@@ -121,15 +121,26 @@ class S3Storage(Storage):
             self.send_part(upload, number, arrival)
 
     def _send(self, key: str, arrival: Arrival) -> None:
-        chunk = max(CHUNK_BYTES, arrival.size // MAX_CHUNKS + 1)
+        self._put(key, arrival.path, arrival.size)
+        arrival.sent_as = key
+
+    def write(self, key: str, chunks: Iterator[bytes], size: int) -> None:
+        """Send bytes to the store as they come; the object exists once all have been sent."""
+        self._put(key, from_another_thread(chunks) if size > CHUNK_BYTES else b"".join(chunks), size)
+
+    def _put(self, key: str, content: Path | bytes | Iterator[bytes], size: int) -> None:
+        chunk = max(CHUNK_BYTES, size // MAX_CHUNKS + 1)
         try:
             with self._answers(missing=True):
-                obstore.put(self._slow, key, arrival.path, chunk_size=chunk, max_concurrency=SENDERS)
+                obstore.put(self._slow, key, content, chunk_size=chunk, max_concurrency=SENDERS)
         except StorageAwayError:
             # The file may be stored although the answer was lost. Equal keys mean equal bytes.
-            if self._size(key) != arrival.size:
+            if self._size(key) != size:
                 raise
-        arrival.sent_as = key
+
+    def size(self, key: str) -> int | None:
+        """Return the size of an object; None if the store does not hold it."""
+        return self._size(key)
 
     def read(self, key: str) -> Iterator[bytes]:
         """Yield the bytes of an object in chunks of at most `CHUNK_BYTES`, each from a request of its own."""

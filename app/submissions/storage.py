@@ -112,6 +112,14 @@ class Storage(ABC):
         """Yield the bytes of a stored file or upload part in chunks; raise FileNotFoundError if it is not stored."""
 
     @abstractmethod
+    def write(self, key: str, chunks: Iterator[bytes], size: int) -> None:
+        """Store a file or upload part of `size` bytes under a key; if `chunks` raises an exception, store nothing."""
+
+    @abstractmethod
+    def size(self, key: str) -> int | None:
+        """Return the size of a stored file or upload part; None if it is not stored."""
+
+    @abstractmethod
     def local_file(self, sha256: str) -> AbstractContextManager[Path]:
         """Return a context manager that yields the path of a local file with the bytes of a stored file.
 

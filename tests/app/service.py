@@ -91,7 +91,7 @@ UNLIMITED = {
 """Settings without limits. Many tests send from one address and with the same users, so earlier tests could reach real limits."""
 
 
-def _variable(setting: str) -> str:
+def variable(setting: str) -> str:
     """Return the name of the environment variable of a setting."""
     return str(Settings.model_fields[setting].validation_alias or f"LDSBOARD_{setting.upper()}")
 
@@ -107,7 +107,7 @@ class Service:
         self._held = ExitStack()
         self.port = self._held.enter_context(reserved_port())
         self.environment = os.environ | {
-            _variable(name): value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+            variable(name): value.get_secret_value() if isinstance(value, SecretStr) else str(value)
             for name, value in self.settings.model_dump(exclude_unset=True).items()
         }
         upgrade(self.settings.resolved_database_url)

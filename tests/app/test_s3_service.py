@@ -163,6 +163,6 @@ def test_server_does_not_start_without_a_usable_bucket(service: Service, swift: 
     }
     ended = service.run("serve", "--port", "0", environment=environment | {name: value})
     assert ended.returncode == 2
-    assert "of LDSBOARD_STORAGE_URL cannot be used (" in ended.stderr
+    assert "cannot be used (" in ended.stderr
     for hidden in ("Traceback", "hunter2", ACCESS_KEY, SECRET_KEY):
         assert hidden not in ended.stderr + ended.stdout
