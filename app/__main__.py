@@ -6,6 +6,7 @@ import typer
 from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.cli.backups import backup
 from app.cli.benchmarks import benchmark
 from app.cli.demo import demo
 from app.cli.maintenance import doctor, prune, rescore
@@ -20,7 +21,7 @@ from app.logs import LogSettings, configure_logs
 from ldsboard.core.kernel import RouteError
 
 cli = typer.Typer(help="LDSBoard, the evaluation service.", no_args_is_help=True, add_completion=False)
-for command in (serve, work, migrate, move, demo, snapshot, rescore, prune, doctor):
+for command in (serve, work, migrate, backup, move, demo, snapshot, rescore, prune, doctor):
     cli.command()(command)
 benchmark.command("reserve")(show_reserve)
 benchmark.command("retire")(retire_benchmark)

@@ -7,22 +7,20 @@ because a disk can damage files without saying so. Nothing at the source is chan
 
 from __future__ import annotations
 
-import hashlib
 import shlex
 import threading
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from errno import EIO
 from itertools import count as numbers
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
 from app.db.models import File
-from app.db.uploads import Upload
 from app.errors import DamagedFileError, StorageAwayError
-from app.management.damage import is_altered, open_parts, part_key
+from app.management.damage import is_altered
 from app.management.move_options import MoveError
+from app.management.stored_items import read_verified, stored_items
 from app.submissions.folder_storage import FolderStorage
 from app.submissions.opened_storage import open_storage
 from app.submissions.storage import PARTS
@@ -30,28 +28,19 @@ from ldsboard.counts import count
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from collections.abc import Set as AbstractSet
     from pathlib import Path
 
     from sqlalchemy.orm import Session
 
     from app.management.move_options import MoveOptions
+    from app.management.stored_items import Item
     from app.settings import Settings
     from app.submissions.storage import Storage
 
 COPIERS = 4
 """Number of files that are copied at the same time: small files wait for the answers of a store most of the time."""
-
-
-class Item(NamedTuple):
-    """A score file or an upload part of an open upload: what messages call it, its keys at both places, SHA-256 and size."""
-
-    name: str
-    source: str
-    target: str
-    sha256: str
-    size: int
 
 
 @dataclass(frozen=True)
@@ -87,7 +76,7 @@ class FileCopies:
         if target.bucket is None:
             target.storage_dir.mkdir(mode=0o700, exist_ok=True)
         self._target = open_storage(target)
-        self._items = _items(session, self._source, self._target)
+        self._items = stored_items(session, self._source, self._target)
         self._lock, self._stopped, self._done = threading.Lock(), threading.Event(), 0
         try:
             if known and not self._source.sizes(known):
@@ -131,6 +120,8 @@ class FileCopies:
         total = sum(item.size for item in self._items)
 
         def advance(size: int) -> None:
+            if self._stopped.is_set():
+                raise MoveError("Interrupted.")
             with self._lock:
                 self._done += size
                 if show is not None and total:
@@ -157,7 +148,7 @@ class FileCopies:
             if self._is_kept(item):
                 advance(item.size)
                 return "kept"
-            self._target.write(item.target, self._read(item, advance), item.size)
+            self._target.write(item.target, read_verified(self._source, item, advance), item.size)
             found = self._target.size(item.target)
         except DamagedFileError as error:
             return str(error)
@@ -180,40 +171,6 @@ class FileCopies:
         is_folder = isinstance(self._target, FolderStorage)
         is_right_size = self._size(item) == item.size
         return is_right_size and not (is_folder and is_altered(self._target, item.target, item.sha256))
-
-    def _read(self, item: Item, advance: Callable[[int], None]) -> Iterator[bytes]:
-        """Yield the bytes of an item; at the end, raise DamagedFileError if their SHA-256 is not the one of its row."""
-        digest, size = hashlib.sha256(), 0
-        try:
-            for chunk in self._source.read(item.source):
-                if self._stopped.is_set():
-                    raise MoveError("Interrupted.")
-                digest.update(chunk)
-                size += len(chunk)
-                if size > item.size:
-                    raise DamagedFileError("damaged")
-                advance(len(chunk))
-                yield chunk
-        except FileNotFoundError:
-            raise DamagedFileError("lost") from None
-        except OSError as error:
-            if error.errno != EIO:  # a damaged disk
-                raise
-            raise DamagedFileError("damaged") from None
-        if digest.hexdigest() != item.sha256:
-            raise DamagedFileError("damaged")
-
-
-def _items(session: Session, source: Storage, target: Storage) -> list[Item]:
-    """Return the score files of all rows, and the received parts of all open uploads."""
-    files = session.execute(select(File.sha256, File.size).order_by(File.sha256)).all()
-    items = [Item(f"file {sha256}", source.key(sha256), target.key(sha256), sha256, size) for sha256, size in files]
-    for part in open_parts(session):
-        upload = session.get_one(Upload, part.submission_id)
-        name = f"upload part {part.number} of the upload {part.submission_id}"
-        keys = part_key(source, part), part_key(target, part)
-        items.append(Item(name, *keys, part.sha256, upload.part_size(part.number)))
-    return items
 
 
 def _check_folder(folder: Path, target: Settings, options: MoveOptions) -> None:
