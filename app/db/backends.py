@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import sqlite3
 import threading
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Protocol
 
 import psycopg
@@ -15,7 +16,8 @@ from sqlalchemy.exc import TimeoutError as NoConnectionError
 from app.db.notifications import Listener, notify_changes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+    from contextlib import AbstractContextManager
 
     from sqlalchemy import Engine
     from sqlalchemy.pool import PoolProxiedConnection
@@ -30,6 +32,12 @@ COMMITS = "ldsboard_commits"
 
 OLDEST = 120000
 """Oldest version of PostgreSQL: earlier ones print 15 digits of a float64, so that a stored LDS would change."""
+
+RANKING = 0x1D5B0A33
+"""First of the two keys of the advisory lock of a process that ranks a board; the second key is the id of the version."""
+
+RANKING_WAIT_SECONDS = 10
+"""Seconds after which a process ranks a board although another process seems to rank it."""
 
 IDLE_SECONDS = 60
 """Seconds after which PostgreSQL ends a writing transaction of a server or a worker that executes no statement. A process that is
@@ -68,6 +76,9 @@ class Backend(Protocol):
 
     def listen(self, engine: Engine, changes: Changes) -> None:
         """From now on, announce the changes of other processes."""
+
+    def ranking(self, engine: Engine, version_id: int) -> AbstractContextManager[None]:
+        """Wait until no other process ranks the board of a version, and keep others waiting for the ``with`` statement."""
 
     def unfit(self, connection: Any) -> str | None:
         """Return why the database cannot be used, or None."""
@@ -116,6 +127,10 @@ class SQLite:
 
     def listen(self, engine: Engine, changes: Changes) -> None:
         """Do nothing, as `notify` does."""
+
+    def ranking(self, engine: Engine, version_id: int) -> AbstractContextManager[None]:  # noqa: ARG002 -- see below
+        """Do nothing: a file has one server, and two rankings by an operator's command and the server do no harm."""
+        return nullcontext()
 
     def unfit(self, connection: Any) -> str | None:  # noqa: ARG002 -- every SQLite that Python has will do
         """Return None."""
@@ -223,6 +238,23 @@ class PostgreSQL:
             changes.announce(submission_ids)
 
         self._listener = Listener(lambda: own_connection(engine), self._process, hear)
+
+    @contextmanager
+    def ranking(self, engine: Engine, version_id: int) -> Iterator[None]:
+        """Hold an advisory lock in a transaction of its own, which ends with the process, or once it was frozen for long.
+
+        The wait is limited, because two rankings at the same time are only a waste.
+        """
+        with engine.connect() as connection:
+            limits = {"idle_in_transaction_session_timeout": self._idle_seconds, "lock_timeout": RANKING_WAIT_SECONDS}
+            for name, seconds in limits.items():
+                connection.exec_driver_sql(f"SELECT set_config('{name}', '{seconds}s', true)")
+            try:
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({RANKING}, {version_id:d})")
+            except OperationalError as error:
+                if _state(error) != LOCK_NOT_AVAILABLE:
+                    raise
+            yield
 
     def unfit(self, connection: Any) -> str | None:
         """Return why the database cannot be used: its version or its encoding."""

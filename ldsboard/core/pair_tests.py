@@ -10,6 +10,7 @@ Legend: k entries, M subsets; a and b entries of a block of pairs.
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
@@ -164,7 +165,7 @@ class PairTests:
 
     def _squares(self, a: Indices, b: Indices) -> Floats:
         """Return the squared distances between the influences of entries, right up to the relative error `LOSS`, (a, b)."""
-        squares = self._centred_kM[a] @ self._centred_kM[b].T
+        squares: Floats = self._centred_kM[a] @ self._centred_kM[b].T
         squares *= -2
         norms = self._norm_k[a, None] + self._norm_k[b]
         squares += norms
@@ -202,6 +203,6 @@ class PairTests:
     def _table(self) -> tuple[Floats, Floats]:
         """Return logarithms of p-values in ascending order, and of the evidence of pairs of single files with these p-values."""
         largest, smallest = self._limits
-        ends = np.log(-scipy.special.stdtrit(self.M - 1, [smallest / 4, largest]))
-        log_z = np.linspace(*ends, NODES)
+        last, first = (float(-scipy.special.stdtrit(self.M - 1, p)) for p in (smallest / 4, 1.1 * largest))
+        log_z = np.linspace(math.log(last), math.log(first), NODES)
         return np.log(two_sided_p(np.exp(log_z), self.M - 1)), 2 * log_z

@@ -275,6 +275,20 @@ def test_decisions_next_to_the_limit_are_those_of_the_p_value() -> None:
     assert {True, False} == set(decided)
 
 
+def test_pair_next_to_its_limit_counts_for_the_next_pair() -> None:
+    # With three pairs, the second pair is decided with the limit .05 / 2 if the first pair is decided with .05 / 3.
+    M = 1000
+    influence_kM = np.zeros((3, M))
+    influence_kM[0, :2] = influence_kM[1, 2:4] = influence_kM[2, 4:6] = [1, -1]
+    step = math.sqrt(4 / (M * (M - 1))) * float(stats.t.isf(0.05 / 6, M - 1))
+    decided = []
+    for bits in range(-400, 401, 8):
+        board = ([step + bits * math.ulp(step), 0.03 * step, 0.0], influence_kM, np.ones(3, dtype=np.bool_), 0)
+        assert rank_board(*board) == plain_board(*board)
+        decided.append(rank_board(*board)[0].rank_high)
+    assert set(decided) == {1, 3}
+
+
 @pytest.mark.parametrize("common", [0.0, 1.0, 1000.0])
 @pytest.mark.parametrize("distance", [1.0, 1e-3, 1e-5, 1e-8])
 @pytest.mark.parametrize("averaged", [1, 3])
@@ -283,8 +297,10 @@ def test_evidence_is_right_up_to_its_tolerance(
 ) -> None:
     M, k = 500, 60
     influence_kM = common * rng.normal(size=M) + distance * rng.normal(size=(k, M))
-    influence_kM[1::2] = influence_kM[::2] + 1e-3 * distance * rng.normal(size=(k // 2, M))
     lds_k = 0.15 * distance * rng.normal(size=k)
+    near = distance * 10 ** rng.uniform(-6, 0, size=k // 2)  # every second entry is near the one before
+    influence_kM[1::2] = influence_kM[::2] + near[:, None] * rng.normal(size=(k // 2, M))
+    lds_k[1::2] = lds_k[::2] + near * rng.uniform(2.2, 4.5, size=k // 2) / math.sqrt(M)
     reruns = [Reruns(averaged, averaged, 0.01 * distance if averaged > 1 else math.nan)] * k
     tests = PairTests(lds_k, influence_kM, reruns, 0.05, 1e-6)
     everyone = np.arange(k)
