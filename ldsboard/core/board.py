@@ -6,7 +6,6 @@ Legend: k entries, f entries of the family, o entries outside the family, b entr
 from __future__ import annotations
 
 import math
-from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -31,6 +30,9 @@ Done = TypeVar("Done")
 
 FAMILY_ERROR = 0.05
 """Nominal probability that a board has a wrong rank interval, and that an entry is wrongly separated from the first."""
+
+WINDOW = 1e-4
+"""Relative distance of the evidence of pairs whose p-values are kept, from the pairs whose p-values are needed."""
 
 BLOCK = 128
 """Number of entries that a thread compares with others at once."""
@@ -132,6 +134,15 @@ class _Pairs(NamedTuple):
     evidence: Floats
 
 
+class _Window(NamedTuple):
+    """The evidence and the p-values of all pairs of a family whose evidence is at least `low` and less than `high`."""
+
+    low: float
+    high: float
+    evidence: Floats
+    p: Floats
+
+
 class _Decided(NamedTuple):
     """Which of the entries `own` are significantly better or worse than which of the entries `others`, bool (own, others)."""
 
@@ -157,7 +168,7 @@ class _Family:
         found = [pairs.evidence[pairs.evidence >= least] for pairs in self._blocks]
         self._sorted = np.concatenate([*found, np.empty(0)])
         self._sorted.sort()
-        self._counts: dict[float, int] = {}
+        self._window = _Window(math.inf, -math.inf, np.empty(0), np.empty(0))
 
     def _pairs(self, start: int) -> _Pairs:
         """Return the pairs of a block of entries, each with all later entries."""
@@ -168,7 +179,7 @@ class _Family:
 
     def decisions(self) -> Iterator[_Decided]:
         """Yield the decisions on all pairs; each pair is in one of its two orders only."""
-        limit = self._limit(self._count, 0, lambda _: 0)
+        limit = self._limit(self._count, 0)
         for pairs in self._blocks:
             yield self._decide(pairs, limit)
 
@@ -176,55 +187,63 @@ class _Family:
         """Yield the decisions on the pairs of each entry outside with the family, as if the entry alone joined the family."""
         count = self._count + self._inside.size
         # The pairs of an entry only add to the counts of the family, so that one search begins where the other ended.
-        limit = self._limit(count, 0, lambda _: 0)
-        rejected = self._count_up_to(limit)
+        limit = self._limit(count, 0)
+        rejected = self._count_certain(limit) + self._count_near(limit)
         blocks = np.split(outside, range(BLOCK, outside.size, BLOCK))
-        for own, evidence in zip(
-            blocks, _map(lambda own: self._tests.evidence(own, self._inside), blocks), strict=True
-        ):
+        found = _map(lambda own: self._tests.evidence(own, self._inside), blocks)
+        for own, evidence in zip(blocks, found, strict=True):
             for row in range(own.size):
                 pairs = _Pairs(own[row : row + 1], self._inside, evidence[row : row + 1])
-                in_order = np.sort(pairs.evidence[0])
-                own_count = partial(self._count_in, in_order, [pairs])
-                yield self._decide(pairs, self._limit(count, rejected, own_count))
+                yield self._decide(pairs, self._limit(count, rejected, pairs))
 
-    def _limit(self, count: int, rejected: int, count_joined: Callable[[float], int]) -> float:
+    def _limit(self, count: int, rejected: int, joined: _Pairs | None = None) -> float:
         """Return the limit up to which Holm's procedure rejects p-values of the family and joined pairs, `count` pairs in all.
 
-        `rejected` is a number of pairs that the procedure certainly rejects. `count_joined` returns how many of the joined pairs
-        have p-values up to a limit.
+        `rejected` is a number of pairs that the procedure certainly rejects.
         """
         while rejected < count:
             limit = FAMILY_ERROR / (count - rejected)
-            found = self._count_up_to(limit) + count_joined(limit)
+            found = self._count_certain(limit, joined)
+            if found <= rejected:  # before that, counts need not be exact
+                found += self._count_near(limit, joined)
             if found <= rejected:
                 return limit
             rejected = found
         return FAMILY_ERROR
 
-    def _count_up_to(self, limit: float) -> int:
-        """Return the number of pairs of the family whose p-values are at most `limit`."""
-        if limit not in self._counts:
-            self._counts[limit] = self._count_in(self._sorted, self._blocks, limit)
-        return self._counts[limit]
+    def _count_certain(self, limit: float, joined: _Pairs | None = None) -> int:
+        """Return how many pairs have so much evidence that their p-values are certainly at most `limit`."""
+        _, high = self._tests.bounds(limit)
+        own = 0 if joined is None else np.count_nonzero(joined.evidence >= high)
+        return self._sorted.size - int(np.searchsorted(self._sorted, high)) + int(own)
 
-    def _count_in(self, in_order: Floats, blocks: Sequence[_Pairs], limit: float) -> int:
-        """Return the number of pairs in `blocks` with p-values up to `limit`; `in_order` holds their evidence, ascending."""
-        low, high = np.searchsorted(in_order, self._tests.bounds(limit))
-        unsure = 0 if low == high else sum(int(np.sum(self._unsure(pairs, limit)[2])) for pairs in blocks)
-        return int(in_order.size - high) + unsure
-
-    def _unsure(self, pairs: _Pairs, limit: float) -> tuple[Indices, Indices, Bools]:
-        """Return the places of pairs whose evidence is close to `limit`, and whether their p-values are at most `limit`."""
+    def _count_near(self, limit: float, joined: _Pairs | None = None) -> int:
+        """Return how many of the pairs whose evidence is close to `limit` have p-values up to `limit`."""
         low, high = self._tests.bounds(limit)
+        own = 0 if joined is None else np.count_nonzero(self._near(joined, low, high)[2] <= limit)
+        if np.searchsorted(self._sorted, low) == np.searchsorted(self._sorted, high):
+            return int(own)
+        if not self._window.low <= low <= high <= self._window.high:
+            # Search all pairs once, because the limits of the entries outside are close together.
+            found = [self._near(pairs, low * (1 - WINDOW), high * (1 + WINDOW)) for pairs in self._blocks]
+            evidence = [
+                pairs.evidence[rows, columns] for pairs, (rows, columns, _) in zip(self._blocks, found, strict=True)
+            ]
+            p = np.concatenate([p for _, _, p in found])
+            self._window = _Window(low * (1 - WINDOW), high * (1 + WINDOW), np.concatenate(evidence), p)
+        is_near = (self._window.evidence >= low) & (self._window.evidence < high)
+        return int(np.count_nonzero(is_near & (self._window.p <= limit)) + own)
+
+    def _near(self, pairs: _Pairs, low: float, high: float) -> tuple[Indices, Indices, Floats]:
+        """Return the places of the pairs whose evidence is at least `low` and less than `high`, and their p-values."""
         rows, columns = np.nonzero((pairs.evidence >= low) & (pairs.evidence < high))
-        return rows, columns, self._tests.p_values(pairs.own[rows], pairs.others[columns]) <= limit
+        return rows, columns, self._tests.p_values(pairs.own[rows], pairs.others[columns])
 
     def _decide(self, pairs: _Pairs, limit: float) -> _Decided:
-        _, high = self._tests.bounds(limit)
+        low, high = self._tests.bounds(limit)
         is_decided = pairs.evidence >= high
-        rows, columns, is_rejected = self._unsure(pairs, limit)
-        is_decided[rows, columns] = is_rejected
+        rows, columns, p = self._near(pairs, low, high)
+        is_decided[rows, columns] = p <= limit
         difference = self._tests.differences(pairs.own, pairs.others)
         return _Decided(pairs.own, pairs.others, is_decided & (difference > 0), is_decided & (difference < 0))
 

@@ -123,7 +123,6 @@ class PairTests:
         evidence *= self.M * (self.M - 1)
         with np.errstate(divide="ignore", invalid="ignore"):
             evidence /= squares
-        evidence[squares == 0] = np.inf
         if self.known is not None:
             is_known = self.known.reruns.known >= FEWEST_REPLICATES
             # Reruns enlarge the standard error, and the p-value too unless their spread has more degrees of freedom.

@@ -338,3 +338,13 @@ def test_inexact_quantiles_widen_the_bounds(monkeypatch: pytest.MonkeyPatch) -> 
         low, high = PairTests(*board, None, 0.05, 0.05).bounds(0.05)
         assert low < exact(399, 0.025) ** 2 < high
         assert rank_board(*board, np.ones(2, dtype=np.bool_), 0) == plain_board(*board, np.ones(2, dtype=np.bool_), 0)
+
+
+def test_reruns_with_more_degrees_of_freedom_than_subsets_can_decide_a_pair() -> None:
+    # As single files, the two entries have p = .0505. With half of the variance from reruns, z is smaller, and p is .036.
+    influence_kM = np.array([[0.5, -0.5], [-0.5, 0.5]])
+    reruns = [Reruns(20, 20, math.sqrt(10))] * 2
+    board = ([12.6, 0.0], influence_kM, np.ones(2, dtype=np.bool_), 0)
+    assert rank_board(*board)[0].rank_high == 2
+    assert rank_board(*board, reruns)[0].rank_high == 1
+    assert rank_board(*board, reruns) == plain_board(*board, reruns)
