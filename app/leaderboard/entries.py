@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from sqlalchemy import BindParameter, ColumnElement, Row, Select
+    from sqlalchemy import BindParameter, ColumnElement, Select
     from sqlalchemy.orm import Session
 
 
@@ -180,7 +180,7 @@ def list_entries(session: Session, version: Version) -> list[Entry]:
         "can_be_fitted": not has_hidden_subsets(version.manifest),
     }
     attempts = count_attempts(session, version)  # flushes pending changes
-    newest: dict[tuple[Any, ...], Row[Any]] = {}
+    newest: dict[tuple[Any, ...], Any] = {}
     for row in session.connection().execute(ENTRIES, values).all():
         key = row[:4]
         if (before := newest.get(key)) is None or before[4:7] < row[4:7]:
@@ -193,7 +193,8 @@ def list_entries(session: Session, version: Version) -> list[Entry]:
         _, created_at, name, title, tags, owner, number, average, *rest = row[4:]
         if visible_to == anonymous:
             # The number of attempts is left out: a public entry with the same number would reveal the owner.
-            identity, counts = visibility.anonymous_identity(number), (None, None)
+            identity = visibility.anonymous_identity(number)
+            counts: tuple[int | None, int | None] = (None, None)
         else:
             identity = visibility.PublicIdentity(owner, method, title, "", parse(tags), {}, None, None)
             counts = made[user_id]

@@ -14,7 +14,7 @@ import scipy
 from scipy import stats
 from scipy.spatial.distance import cdist
 
-from ldsboard.core.board import BLOCK, Standing, rank_board
+from ldsboard.core.board import BLOCK, Standing, _Family, rank_board
 from ldsboard.core.comparison import compare_influences
 from ldsboard.core.pair_tests import PairTests
 from ldsboard.core.replicates import Reruns
@@ -322,6 +322,19 @@ def test_bounds_enclose_the_limit(limit: float, M: int, rng: np.random.Generator
     low, high = PairTests(np.zeros(2), rng.normal(size=(2, M)), None, 0.05, 1e-11).bounds(limit)
     assert low < high <= low * (1 + 1e-7)
     assert 2 * stats.t.sf(math.sqrt(low), M - 1) > limit > 2 * stats.t.sf(math.sqrt(high), M - 1)
+
+
+@pytest.mark.parametrize("averaged", [1, 3])
+def test_counts_at_limits_that_are_p_values_are_exact(averaged: int, rng: np.random.Generator) -> None:
+    k = 30
+    influence_kM, lds_k = rng.normal(size=(k, 100)), 0.3 * rng.normal(size=k)
+    reruns = [Reruns(averaged, averaged, 0.01 if averaged > 1 else math.nan)] * k
+    tests = PairTests(lds_k, influence_kM, reruns, 0.05, 1e-9)
+    family = _Family(tests, np.arange(k))
+    p = tests.p_values(*np.triu_indices(k, 1))
+    for chosen in rng.permutation(p[(p < 0.05) & (p > 1e-9)])[:40]:
+        for limit in (float(chosen), math.nextafter(chosen, 0)):
+            assert family._count_certain(limit) + family._count_near(limit) == np.count_nonzero(p <= limit)
 
 
 def test_one_subset_has_no_bounds() -> None:
