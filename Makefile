@@ -154,8 +154,9 @@ bench: $(VENV)/.dev $(VENV)/.references ## compare the speed of scoring, service
 	$(BIN)/python -m tests.bench.pages
 	$(BIN)/python -m worker bench
 
-bench-large: $(VENV)/.dev ## measure time and memory of 10,000 subsets of 50,000 training examples; ARGS=10000 sets the number of targets
+bench-large: $(VENV)/.dev ## measure 10,000 subsets of 50,000 training examples (ARGS=10000 sets the number of targets), and boards of 5,000 entries
 	$(BIN)/python -m tests.bench.large $(ARGS)
+	$(BIN)/python -m tests.bench.boards
 
 siege: $(VENV)/.dev ## attack a server with bursts, silent connections and uploads, and check that it stays reachable
 	$(BIN)/python -m tests.siege

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import secrets
-import sqlite3
 import threading
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Protocol
 
 import psycopg
@@ -12,10 +12,12 @@ from sqlalchemy import URL, Connection
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionError
 
+from app.db.database_errors import is_busy
 from app.db.notifications import Listener, notify_changes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+    from contextlib import AbstractContextManager
 
     from sqlalchemy import Engine
     from sqlalchemy.pool import PoolProxiedConnection
@@ -31,12 +33,15 @@ COMMITS = "ldsboard_commits"
 OLDEST = 120000
 """Oldest version of PostgreSQL: earlier ones print 15 digits of a float64, so that a stored LDS would change."""
 
+RANKING = 0x1D5B0A33
+"""First of the two keys of the advisory lock of a process that ranks a board; the second key is the id of the version."""
+
+RANKING_WAIT_SECONDS = 10
+"""Seconds after which a process ranks a board although another process seems to rank it."""
+
 IDLE_SECONDS = 60
 """Seconds after which PostgreSQL ends a writing transaction of a server or a worker that executes no statement. A process that is
 frozen while it holds the write lock would otherwise hold up all others until it goes on."""
-
-DISK_FULL, LOCK_NOT_AVAILABLE, TOO_MANY_CONNECTIONS, SHUTTING_DOWN = "53100", "55P03", "53300", "57P0"
-"""Error codes of PostgreSQL, the last one the beginning of several: https://www.postgresql.org/docs/15/errcodes-appendix.html."""
 
 
 class Backend(Protocol):
@@ -68,6 +73,9 @@ class Backend(Protocol):
 
     def listen(self, engine: Engine, changes: Changes) -> None:
         """From now on, announce the changes of other processes."""
+
+    def ranking(self, engine: Engine, version_id: int) -> AbstractContextManager[None]:
+        """Wait until no other process ranks the board of a version, and keep others waiting for the ``with`` statement."""
 
     def unfit(self, connection: Any) -> str | None:
         """Return why the database cannot be used, or None."""
@@ -116,6 +124,10 @@ class SQLite:
 
     def listen(self, engine: Engine, changes: Changes) -> None:
         """Do nothing, as `notify` does."""
+
+    def ranking(self, engine: Engine, version_id: int) -> AbstractContextManager[None]:  # noqa: ARG002 -- see below
+        """Do nothing: a file has one server, and two rankings by an operator's command and the server do no harm."""
+        return nullcontext()
 
     def unfit(self, connection: Any) -> str | None:  # noqa: ARG002 -- every SQLite that Python has will do
         """Return None."""
@@ -224,6 +236,23 @@ class PostgreSQL:
 
         self._listener = Listener(lambda: own_connection(engine), self._process, hear)
 
+    @contextmanager
+    def ranking(self, engine: Engine, version_id: int) -> Iterator[None]:
+        """Hold an advisory lock in a transaction of its own, which ends with the process, or once it was frozen for long.
+
+        The wait is limited, because two rankings at the same time are only a waste.
+        """
+        with engine.connect() as connection:
+            limits = {"idle_in_transaction_session_timeout": self._idle_seconds, "lock_timeout": RANKING_WAIT_SECONDS}
+            for name, seconds in limits.items():
+                connection.exec_driver_sql(f"SELECT set_config('{name}', '{seconds}s', true)")
+            try:
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({RANKING}, {version_id:d})")
+            except OperationalError as error:
+                if not is_busy(error):
+                    raise
+            yield
+
     def unfit(self, connection: Any) -> str | None:
         """Return why the database cannot be used: its version or its encoding."""
         if connection.info.server_version < OLDEST:
@@ -252,29 +281,6 @@ def own_connection(engine: Engine) -> Any:
     pooled.detach()
     connection.set_autocommit(True)
     return connection
-
-
-def is_full(error: OperationalError) -> bool:
-    """Return whether a statement failed because the disk of the database is full."""
-    return _sqlite_code(error) == sqlite3.SQLITE_FULL or _state(error) == DISK_FULL
-
-
-def is_busy(error: OperationalError) -> bool:
-    """Return whether a statement failed because another process held the write lock for too long, or PostgreSQL is away."""
-    state = _state(error)
-    is_away = isinstance(error.orig, psycopg.OperationalError) and (
-        state is None or state == TOO_MANY_CONNECTIONS or state.startswith(SHUTTING_DOWN)
-    )
-    return is_away or _sqlite_code(error) == sqlite3.SQLITE_BUSY or state == LOCK_NOT_AVAILABLE
-
-
-def _state(error: OperationalError) -> str | None:
-    return getattr(error.orig, "sqlstate", None)
-
-
-def _sqlite_code(error: OperationalError) -> int:
-    # The lower byte is the error; the upper bytes distinguish its cases.
-    return int(getattr(error.orig, "sqlite_errorcode", 0)) & 0xFF
 
 
 def backend_of(url: URL, busy_seconds: float, *, serving: bool) -> Backend:

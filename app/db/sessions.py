@@ -22,6 +22,7 @@ from app.errors import BusyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
 NUL = "\0"
 
@@ -106,6 +107,10 @@ class Database:
             self._backend.after_commit()  # also if the answer to a commit was lost
             self._write_lock.release()
         self.changes.announce(session.info.get(CHANGED_IDS, ()))
+
+    def ranking(self, version_id: int) -> AbstractContextManager[None]:
+        """Return a context in which no other process ranks the board of a version, unless the other takes very long."""
+        return self._backend.ranking(self.engine, version_id)
 
     def revision(self) -> int:
         """Return a number that differs from the previous call's number if any process has committed in between.

@@ -116,7 +116,9 @@ def find_averages(
         Measurement.z_random,
         Measurement.p_random,
     )
-    query = listable(version, Evaluation.id, *columns).where(Evaluation.id.in_(ids))
+    # By the primary key: the candidates are known to be listable, and SQLite would read the rows of all submissions to test it.
+    of_ids = (Measurement.evaluation_id.in_(ids), Measurement.part == "ranking")
+    query = select(Measurement.evaluation_id.label("id"), *columns).where(*of_ids)
     measured: dict[int, WholeMeasured | Any] = {row.id: row for row in session.execute(query)} if ids else {}
     if new is not None:
         measured[new.evaluation_id] = new

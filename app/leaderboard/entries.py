@@ -6,6 +6,7 @@ import json
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from pydantic_core import from_json
 from sqlalchemy import Boolean, Text, and_, bindparam, cast, exists, not_, null, or_, select
 from sqlalchemy.orm import aliased
 
@@ -118,36 +119,36 @@ def _can_be_listed(
 
 ENTRIES = (
     select(
+        # Of the rows with equal values in the first four columns, the one with the largest values in the next three is the entry.
         Submission.user_id,
         Submission.visibility,
         Submission.method,
+        and_(Submission.uses_subsets, bindparam("can_be_fitted", type_=Boolean)),
+        Submission.pinned,
+        Submission.created_at,
+        Submission.id,
         Submission.title,
         cast(Submission.tags, Text),  # as text: many tag lists are equal, and each text is parsed once
         User.name,
         Alias.number,
-        # The following columns are the fields of an `Entry`, in order.
-        Submission.id,
-        Submission.created_at,
+        cast(Evaluation.replicates, Text),  # as text: most are null
         Submission.cost["seconds"].as_float(),
         Evaluation.rank_low,
         Evaluation.rank_high,
         Evaluation.in_family,
         Evaluation.separable_from_first,
-        and_(Submission.uses_subsets, bindparam("can_be_fitted", type_=Boolean)),
         Measurement.lds,
         Measurement.std_error,
         Measurement.ci_low,
         Measurement.ci_high,
         Measurement.z_random,
         Measurement.p_random,
-        Evaluation.replicates,
     )
     .join(User, User.id == Submission.user_id)
     .join(Evaluation, Evaluation.submission_id == Submission.id)
     .join(Measurement, Measurement.evaluation_id == Evaluation.id)
     .outerjoin(Alias, and_(Alias.user_id == Submission.user_id, Alias.benchmark_id == bindparam("benchmark_id")))
     .where(*_can_be_listed(bindparam("version_id"), bindparam("scorer_version")), Evaluation.rank_low.is_not(None))
-    .order_by(Submission.pinned, Submission.created_at, Submission.id)
 )
 """Query of `list_entries`. The query is built once, because building it takes as long as half of the reading."""
 
@@ -178,23 +179,33 @@ def list_entries(session: Session, version: Version) -> list[Entry]:
         "benchmark_id": version.benchmark_id,
         "can_be_fitted": not has_hidden_subsets(version.manifest),
     }
-    attempts = count_attempts(session, version)
-    parse = cache(json.loads)
-    newest = {}
-    for user_id, visible_to, method, title, tags, name, number, *rest in session.connection().execute(ENTRIES, values):
-        if visible_to == Visibility.ANONYMOUS:
+    attempts = count_attempts(session, version)  # flushes pending changes
+    newest: dict[tuple[Any, ...], Any] = {}
+    for row in session.connection().execute(ENTRIES, values).all():
+        key = row[:4]
+        if (before := newest.get(key)) is None or before[4:7] < row[4:7]:
+            newest[key] = row
+    # Each user's numbers and each tag list are looked up once; boards have thousands of entries.
+    made = {user_id: (number, attempts.usable(user_id)) for user_id, number in attempts.by_user.items()}
+    parse, anonymous = cache(json.loads), Visibility.ANONYMOUS.value
+    entries = []
+    for (user_id, visible_to, method, fitted), row in newest.items():
+        _, created_at, name, title, tags, owner, number, average, *rest = row[4:]
+        if visible_to == anonymous:
             # The number of attempts is left out: a public entry with the same number would reveal the owner.
-            entry = Entry(visibility.anonymous_identity(number), None, None, *rest)
+            identity = visibility.anonymous_identity(number)
+            counts: tuple[int | None, int | None] = (None, None)
         else:
-            identity = visibility.PublicIdentity(name, method, title, "", parse(tags), {}, None, None)
-            entry = Entry(identity, attempts.by_user[user_id], attempts.usable(user_id), *rest)
-        if entry.average:
-            entry = entry._replace(**{field: entry.average[field] for field in AVERAGED})
-        newest[user_id, method, visible_to, entry.uses_subsets] = entry
-
+            identity = visibility.PublicIdentity(owner, method, title, "", parse(tags), {}, None, None)
+            counts = made[user_id]
+        seconds, low, high, in_family, separable, *numbers = rest
+        entry = Entry(identity, *counts, name, created_at, seconds, low, high, in_family, separable, fitted, *numbers)
+        if average is not None:
+            mean = from_json(average)
+            entry = entry._replace(average=mean, **{field: mean[field] for field in AVERAGED})
+        entries.append(entry)
     split = version.manifest["split"]
-
-    entries = sorted(newest.values(), key=lambda entry: listing_key(entry, split, entry.id))
+    entries.sort(key=lambda entry: listing_key(entry, split, entry.id))
     if entries and entries[0].separable_from_first is not None:
         # Another entry was the first when the board was ranked.
         entries = [entry._replace(separable_from_first=None) for entry in entries]

@@ -7,6 +7,8 @@ holding the write lock, in three steps:
 2. The ranks for this revision are computed without the write lock (`compute_ranks`).
 3. A short transaction stores the ranks and the revision for which they were computed (`store_ranks`).
 
+Several servers and workers can do so at the same time: ranks are stored only if no later revision was ranked meanwhile.
+
 Until step 3, the board shows the earlier entries and ranks. Entries that are made private, suspended or withdrawn
 disappear at once.
 """
@@ -18,7 +20,8 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import select, update
+import structlog
+from sqlalchemy import func, select, update
 
 from app.db.models import Evaluation, Measurement, Submission, Version
 from app.leaderboard.averages import mean_of
@@ -42,6 +45,12 @@ if TYPE_CHECKING:
 
     from app.db.sessions import Database
 
+
+log = structlog.get_logger()
+
+QUICK_ENTRIES = 1000
+"""Largest number of entries of a board on which a new result is saved together with its ranks, which take a fraction of a second.
+On a larger board, a result is saved at once and listed seconds later, so that a burst of results is ranked only once."""
 
 FAMILY_PER_OWNER = 5
 """Ranks count at most this many public entries of one owner, and at most this many anonymous entries: the newest of each."""
@@ -151,8 +160,10 @@ def _belong_to(places: dict[int, Place], board: Board, family: set[int], first: 
 def store_ranks(session: Session, version: Version, ranks: Ranks) -> None:
     """Store the places of all entries of a version, and the revision of the ranks; delete the places of all other evaluations.
 
-    The caller commits.
+    Nothing is stored if another process has stored the ranks of a later revision meanwhile. The caller commits.
     """
+    if ranks.revision < version.ranked_revision:
+        return
     stored = select(Evaluation.id, *PLACE).where(Evaluation.version_id == version.id)
     changed = []
     for evaluation_id, *before in session.execute(stored):
@@ -192,11 +203,22 @@ def note_change(session: Session, version: Version) -> None:
 
 
 class Ranker:
-    """Ranks the boards of one server after changes. Simultaneous calls for one board rank the board only once."""
+    """Ranks the boards of one process after changes. Simultaneous calls for one board rank the board only once.
+
+    The processes that share a database rank a board one after another too, and only if it has changed since.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._locks: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
+        self._lock = threading.Lock()
+        self._waiting: set[int] = set()
+        self._thread: threading.Thread | None = None
+
+    def is_quick(self, session: Session, version: Version) -> bool:
+        """Return whether a board is so small that each result can wait for its ranks."""
+        ranked = select(func.count()).where(Evaluation.version_id == version.id, Evaluation.rank_low.is_not(None))
+        return (session.scalar(ranked) or 0) <= QUICK_ENTRIES
 
     def renew(self, version_ids: Iterable[int]) -> None:
         """Rank the boards of these versions and store the ranks; boards without changes since the last ranking are left out.
@@ -205,13 +227,43 @@ class Ranker:
         """
         for version_id in version_ids:
             with self._locks[version_id]:
-                with self._database.read() as session:
-                    version = session.get_one(Version, version_id)
-                    if version.ranked_revision >= version.board_revision:
-                        continue
-                    ranks = compute_ranks(session, version)
-                with self._database.write() as session:
-                    store_ranks(session, session.get_one(Version, version_id), ranks)
+                if self._is_outdated(version_id):
+                    with self._database.ranking(version_id):
+                        self._renew(version_id)
+
+    def _is_outdated(self, version_id: int) -> bool:
+        with self._database.read() as session:
+            version = session.get_one(Version, version_id)
+            return version.ranked_revision < version.board_revision
+
+    def _renew(self, version_id: int) -> None:
+        with self._database.read() as session:
+            version = session.get_one(Version, version_id)
+            if version.ranked_revision >= version.board_revision:
+                return  # another process has ranked the board, while this process waited
+            ranks = compute_ranks(session, version)
+        with self._database.write() as session:
+            store_ranks(session, session.get_one(Version, version_id), ranks)
+
+    def renew_later(self, version_id: int) -> None:
+        """Have a thread rank a board, and return at once. All changes until the thread begins with the board share a ranking."""
+        with self._lock:
+            self._waiting.add(version_id)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._renew_waiting, name="ranking", daemon=True)
+                self._thread.start()
+
+    def _renew_waiting(self) -> None:
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._thread = None
+                    return
+                version_id = self._waiting.pop()
+            try:
+                self.renew([version_id])
+            except Exception:  # the server that leads ranks outdated boards every few seconds
+                log.exception("ranking.crashed", version=version_id)
 
     def renew_all(self) -> None:
         """Rank all boards that have changed since the last ranking.

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as NoConnectionError
 
-from app.db.backends import is_busy
+from app.db.database_errors import is_busy
 from ldsboard.problems import Problem
 
 if TYPE_CHECKING:

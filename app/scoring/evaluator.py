@@ -100,9 +100,10 @@ class Evaluator:
     def evaluate(self, claimed: Evaluation) -> None:
         """Score the file of a claimed evaluation; save the result, the rejection of the file, or the failure of the server.
 
-        A result also renews the ranks of the board. A rejection deletes the file if no other submission refers to it. After a
-        failure, the evaluation is retried unless it has failed too often, see `queue.record_failure`. Nothing is saved if the
-        submission was withdrawn or the evaluation was requeued meanwhile.
+        A result also renews the ranks of the board; those of a large board are renewed afterwards by `Ranker.renew_later`. A
+        rejection deletes the file if no other submission refers to it. After a failure, the evaluation is retried unless it has
+        failed too often, see `queue.record_failure`. Nothing is saved if the submission was withdrawn or the evaluation was
+        requeued meanwhile.
         """
         with self.database.read() as session:
             evaluation = queue.held(session, claimed)
@@ -110,6 +111,7 @@ class Evaluator:
                 return  # the owner's account was deleted after the claim, or another worker has the evaluation
             submission, version = evaluation.submission, evaluation.version
             is_first = submission.state != State.SCORED
+            is_quick = self.ranker.is_quick(session, version)
             folder = version_folder(self.benchmarks, version.benchmark.name, version.version)
             parts = reserve.scored_parts(version) if submission.kind == Kind.RANKED else ["public"]
         started = time.perf_counter()
@@ -118,7 +120,8 @@ class Evaluator:
             report = ProgressRecord(self.database, evaluation).save if is_first else None
             with self.storage.local_file(str(submission.file_sha256)) as scores:
                 scored = self.sandbox.score(folder, scores, parts, submission.file_sha256, report)
-            ranks = self._rank_with(evaluation, scored) if is_first and submission.kind == Kind.RANKED else None
+            can_rank = is_first and is_quick and submission.kind == Kind.RANKED
+            ranks = self._rank_with(evaluation, scored) if can_rank else None
             with self.database.write() as session:
                 _save_result(session, evaluation, scored, ranks, time.perf_counter() - started)
         except StorageAwayError as error:
@@ -133,7 +136,10 @@ class Evaluator:
         except Exception as error:  # noqa: BLE001 -- any other error is a server error: saved, logged and retried
             self._fail(evaluation, error)
             return
-        self.ranker.renew([version.id])
+        if is_quick:
+            self.ranker.renew([version.id])
+        else:
+            self.ranker.renew_later(version.id)
         reserve.warn_if_flagged(submission, scored)
         log.info("submission.scored", submission=submission.id, seconds=round(time.perf_counter() - started, 3))
 

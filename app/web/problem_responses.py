@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from app.db.backends import is_busy, is_full
+from app.db.database_errors import is_busy, is_full
 from app.errors import BusyError, LimitError, disk_full
 from app.results.schemas import ProblemView
 from app.submissions import field_types

@@ -1,28 +1,41 @@
 """Ranks of the entries of a leaderboard, and the entries that cannot be separated from the first.
 
-Legend: k entries, f entries of the family, o entries outside the family, M subsets.
+Legend: k entries, f entries of the family, o entries outside the family, b entries of a block, M subsets.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
-from ldsboard.core.replicates import FEWEST_REPLICATES, Reruns, add_reruns, rerun_p_values
-from ldsboard.core.significance import two_sided_p
+from ldsboard.core.pair_tests import PairTests, p_values
+from ldsboard.core.parallel import map_in_order, usable_processors
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from ldsboard.core.replicates import Reruns
+
     Floats = NDArray[np.float64]
     Bools = NDArray[np.bool_]
+    Indices = NDArray[np.intp]
+
+Item = TypeVar("Item")
+Done = TypeVar("Done")
 
 FAMILY_ERROR = 0.05
 """Nominal probability that a board has a wrong rank interval, and that an entry is wrongly separated from the first."""
+
+WINDOW = 1e-4
+"""Relative distance of the evidence of pairs whose p-values are kept, from the pairs whose p-values are needed."""
+
+BLOCK = 128
+"""Number of entries that a thread compares with others at once."""
 
 
 class Standing(NamedTuple):
@@ -77,56 +90,31 @@ def rank_board(
     list of Standing
         One standing for each entry, in the order of `lds`.
     """
-    from scipy.spatial.distance import cdist, pdist  # noqa: PLC0415 -- slow to import, and only leaderboards need it
-
     if len(lds) == 0:
         return []
     k, M = influence_kM.shape
     lds_k = np.asarray(lds, dtype=np.float64)
     inside, outside = np.flatnonzero(in_family_k), np.flatnonzero(~in_family_k)
-    lds_f, influence_fM, f = lds_k[inside], influence_kM[inside], inside.size
-    known = _Known.of(reruns)
+    f = inside.size
+    tests = PairTests(lds_k, influence_kM, reruns, FAMILY_ERROR, FAMILY_ERROR / max(1, f * (f + 1) // 2))
+    family = _Family(tests, inside)
 
-    # `difference`, `p` and `better` have one element for each pair i < j of the family, row by row. `pdist` sums the squares of
-    # differences. To expand these squares would lose digits by cancellation for nearly equal entries.
-    difference = np.concatenate([lds_f[i] - lds_f[i + 1 :] for i in range(f)] or [lds_f])
-    squares = pdist(influence_fM, "sqeuclidean") if f > 1 else difference[:0]
-    p = _p_values(difference, squares, M, known and known.between(*(inside[side] for side in np.triu_indices(f, 1))))
-    sorted_p = np.sort(p)
-    better = np.sign(difference) * (p < _holm_stop(sorted_p))  # 1: i is better, -1: j is better, 0: neither
-
-    losses_k, wins_k = np.zeros(
-        (2, k), dtype=np.int64
-    )  # the numbers of significantly better and of significantly worse entries
+    # The numbers of significantly better and of significantly worse entries.
+    losses_k, wins_k = np.zeros((2, k), dtype=np.int64)
     below_first_k = np.zeros(k, dtype=np.bool_)
-    losses_f, wins_f = np.zeros((2, f), dtype=np.int64)
-    first_f = int(np.searchsorted(inside, first))
-    for i, row in enumerate(np.split(better, np.cumsum(np.arange(f - 1, 0, -1)))[:f]):  # without a family, no row
-        wins_f[i] += np.count_nonzero(row > 0)
-        losses_f[i] += np.count_nonzero(row < 0)
-        losses_f[i + 1 :] += row > 0
-        wins_f[i + 1 :] += row < 0
-        if in_family_k[first] and i == first_f:
-            below_first_k[inside[i + 1 :]] = row > 0
-        elif in_family_k[first] and i < first_f:
-            below_first_k[inside[i]] = row[first_f - i - 1] < 0
-    losses_k[inside], wins_k[inside] = losses_f, wins_f
-
-    if outside.size:
-        difference_of = lds_k[outside, None] - lds_f
-        squares_of = cdist(influence_kM[outside], influence_fM, "sqeuclidean")
-        p_of = _p_values(difference_of, squares_of, M, known and known.between(outside[:, None], inside))
-        better_of = np.sign(difference_of) * (p_of < _holm_stops_with_one_more(sorted_p, p_of)[:, None])
-        losses_k[outside] = np.count_nonzero(better_of < 0, axis=1)
-        wins_k[outside] = np.count_nonzero(better_of > 0, axis=1)
-        if in_family_k[first]:
-            below_first_k[outside] = better_of[:, first_f] < 0
-        else:
-            below_first_k[inside] = better_of[np.searchsorted(outside, first)] > 0
+    for own, others, is_better, is_worse in chain(family.decisions(), family.decisions_outside(outside)):
+        wins_k[own] += np.count_nonzero(is_better, axis=1)
+        losses_k[own] += np.count_nonzero(is_worse, axis=1)
+        if in_family_k[own[0]]:  # the pairs of the family are decided once, for both of their entries
+            losses_k[others] += np.count_nonzero(is_better, axis=0)
+            wins_k[others] += np.count_nonzero(is_worse, axis=0)
+        below_first_k[others] |= is_better[own == first].any(axis=0)
+        below_first_k[own] |= is_worse[:, others == first].any(axis=1)
 
     lead_k = lds_k[first] - lds_k
     squares_k = np.square(influence_kM - influence_kM[first]).sum(axis=1)
-    p_first_k = _p_values(lead_k, squares_k, M, known and known.between(np.array([first]), np.arange(k)))
+    known = tests.known
+    p_first_k = p_values(lead_k, squares_k, M, known and known.between(np.array([first]), np.arange(k)))
     below_first_k |= _separated(p_first_k, in_family_k, first) & (lead_k > 0)
     size_k = f + ~in_family_k  # the number of entries among which an entry is ranked
     return [
@@ -135,71 +123,141 @@ def rank_board(
     ]
 
 
-class _Known(NamedTuple):
-    """The `Reruns` of all k entries, as arrays (k,)."""
+class _Pairs(NamedTuple):
+    """The pairs of each of some entries `own` with each of some entries `others`, and their evidence, (own, others).
 
-    reruns: Reruns
-
-    @classmethod
-    def of(cls, reruns: Sequence[Reruns] | None) -> _Known | None:
-        """Return the reruns of all entries; None if no entry has enough replicates to change a test."""
-        if reruns is None or all(entry.known < FEWEST_REPLICATES for entry in reruns):
-            return None
-        return cls(Reruns(*(np.array(column) for column in zip(*reruns, strict=True))))
-
-    def between(self, a: NDArray[np.intp], b: NDArray[np.intp]) -> tuple[Reruns, Reruns]:
-        """Return the reruns of the entries with the indices `a` and `b`."""
-        return (Reruns(*(column[a] for column in self.reruns)), Reruns(*(column[b] for column in self.reruns)))
-
-
-def _p_values(difference: Floats, squares: Floats, M: int, reruns: tuple[Reruns, Reruns] | None) -> Floats:
-    """Return the p-value of the paired test of `compare_influences` for each pair of entries a and b.
-
-    `difference` holds the differences of their LDS, and `squares` holds ``sum((psi_a - psi_b)**2)``, in arrays of equal shape.
+    Combinations that are no pairs have the evidence -1.
     """
-    paired_error = np.sqrt(squares / (M * (M - 1)))
-    error = None if reruns is None else add_reruns(paired_error, *reruns)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        z = np.where(difference == 0, 0.0, difference / (paired_error if error is None else error.std_error))
-    return two_sided_p(z, M - 1) if error is None else rerun_p_values(z, M, error)
+
+    own: Indices
+    others: Indices
+    evidence: Floats
+
+
+class _Window(NamedTuple):
+    """The evidence and the p-values of all pairs of a family whose evidence is at least `low` and less than `high`."""
+
+    low: float
+    high: float
+    evidence: Floats
+    p: Floats
+
+
+class _Decided(NamedTuple):
+    """Which of the entries `own` are significantly better or worse than which of the entries `others`, bool (own, others)."""
+
+    own: Indices
+    others: Indices
+    is_better: Bools
+    is_worse: Bools
+
+
+class _Family:
+    """All pairs of a family, and Holm's step-down procedure.
+
+    The procedure rejects the hypotheses of all pairs whose p-value is at most .05 / (P - r), where P is the number of pairs. r is
+    the smallest number such that exactly r p-values are at most .05 / (P - r). It is found by counting: for every number up to r,
+    the count of the p-values that are at most its limit is at most r too.
+    """
+
+    def __init__(self, tests: PairTests, inside: Indices) -> None:
+        self._tests, self._inside = tests, inside
+        self._count = inside.size * (inside.size - 1) // 2
+        self._blocks = list(_map(self._pairs, range(0, inside.size, BLOCK)))
+        least, _ = tests.bounds(FAMILY_ERROR)  # with less evidence, no pair is ever decided
+        found = [pairs.evidence[pairs.evidence >= least] for pairs in self._blocks]
+        self._sorted = np.concatenate([*found, np.empty(0)])
+        self._sorted.sort()
+        self._window = _Window(math.inf, -math.inf, np.empty(0), np.empty(0))
+
+    def _pairs(self, start: int) -> _Pairs:
+        """Return the pairs of a block of entries, each with all later entries."""
+        own, others = self._inside[start : start + BLOCK], self._inside[start:]
+        evidence = self._tests.evidence(own, others)
+        evidence[np.tri(*evidence.shape, dtype=np.bool_)] = -1
+        return _Pairs(own, others, evidence)
+
+    def decisions(self) -> Iterator[_Decided]:
+        """Yield the decisions on all pairs; each pair is in one of its two orders only."""
+        limit = self._limit(self._count, 0)
+        for pairs in self._blocks:
+            yield self._decide(pairs, limit)
+
+    def decisions_outside(self, outside: Indices) -> Iterator[_Decided]:
+        """Yield the decisions on the pairs of each entry outside with the family, as if the entry alone joined the family."""
+        count = self._count + self._inside.size
+        # The pairs of an entry only add to the counts of the family, so that one search begins where the other ended.
+        limit = self._limit(count, 0)
+        rejected = self._count_certain(limit) + self._count_near(limit)
+        blocks = np.split(outside, range(BLOCK, outside.size, BLOCK))
+        found = _map(lambda own: self._tests.evidence(own, self._inside), blocks)
+        for own, evidence in zip(blocks, found, strict=True):
+            for row in range(own.size):
+                pairs = _Pairs(own[row : row + 1], self._inside, evidence[row : row + 1])
+                yield self._decide(pairs, self._limit(count, rejected, pairs))
+
+    def _limit(self, count: int, rejected: int, joined: _Pairs | None = None) -> float:
+        """Return the limit up to which Holm's procedure rejects p-values of the family and joined pairs, `count` pairs in all.
+
+        `rejected` is a number of pairs that the procedure certainly rejects.
+        """
+        while rejected < count:
+            limit = FAMILY_ERROR / (count - rejected)
+            found = self._count_certain(limit, joined)
+            if found <= rejected:  # before that, counts need not be exact
+                found += self._count_near(limit, joined)
+            if found <= rejected:
+                return limit
+            rejected = found
+        return FAMILY_ERROR
+
+    def _count_certain(self, limit: float, joined: _Pairs | None = None) -> int:
+        """Return how many pairs have so much evidence that their p-values are certainly at most `limit`."""
+        _, high = self._tests.bounds(limit)
+        own = 0 if joined is None else np.count_nonzero(joined.evidence >= high)
+        return self._sorted.size - int(np.searchsorted(self._sorted, high)) + int(own)
+
+    def _count_near(self, limit: float, joined: _Pairs | None = None) -> int:
+        """Return how many of the pairs whose evidence is close to `limit` have p-values up to `limit`."""
+        low, high = self._tests.bounds(limit)
+        own = 0 if joined is None else np.count_nonzero(self._near(joined, low, high)[2] <= limit)
+        if np.searchsorted(self._sorted, low) == np.searchsorted(self._sorted, high):
+            return int(own)
+        if not self._window.low <= low <= high <= self._window.high:
+            # Search all pairs once, because the limits of the entries outside are close together.
+            found = [self._near(pairs, low * (1 - WINDOW), high * (1 + WINDOW)) for pairs in self._blocks]
+            evidence = [
+                pairs.evidence[rows, columns] for pairs, (rows, columns, _) in zip(self._blocks, found, strict=True)
+            ]
+            p = np.concatenate([p for _, _, p in found])
+            self._window = _Window(low * (1 - WINDOW), high * (1 + WINDOW), np.concatenate(evidence), p)
+        is_near = (self._window.evidence >= low) & (self._window.evidence < high)
+        return int(np.count_nonzero(is_near & (self._window.p <= limit)) + own)
+
+    def _near(self, pairs: _Pairs, low: float, high: float) -> tuple[Indices, Indices, Floats]:
+        """Return the places of the pairs whose evidence is at least `low` and less than `high`, and their p-values."""
+        rows, columns = np.nonzero((pairs.evidence >= low) & (pairs.evidence < high))
+        return rows, columns, self._tests.p_values(pairs.own[rows], pairs.others[columns])
+
+    def _decide(self, pairs: _Pairs, limit: float) -> _Decided:
+        low, high = self._tests.bounds(limit)
+        is_decided = pairs.evidence >= high
+        rows, columns, p = self._near(pairs, low, high)
+        is_decided[rows, columns] = p <= limit
+        difference = self._tests.differences(pairs.own, pairs.others)
+        return _Decided(pairs.own, pairs.others, is_decided & (difference > 0), is_decided & (difference < 0))
+
+
+def _map(work: Callable[[Item], Done], items: Sequence[Item]) -> Iterator[Done]:
+    """Yield ``work(item)`` for each item in order, computed by several threads if there are several items."""
+    threads = min(usable_processors(), len(items))
+    return map_in_order(work, items, threads) if threads > 1 else map(work, items)
 
 
 def _first_above(sorted_p: Floats, limit: Floats) -> float:
     """Return the first of the p-values that is above its limit, or infinity."""
     above = sorted_p > limit
     return float(sorted_p[above.argmax()]) if above.any() else math.inf
-
-
-def _holm_stop(sorted_p: Floats) -> float:
-    """Return the smallest p-value that Holm's step-down procedure does not reject; infinity if it rejects all hypotheses."""
-    return _first_above(sorted_p, FAMILY_ERROR / np.arange(sorted_p.size, 0, -1))
-
-
-def _holm_stops_with_one_more(sorted_p: Floats, p_of: Floats) -> Floats:
-    """Return `_holm_stop` of the p-values of the family together with the p-values of each entry outside, float64 (o,).
-
-    Holm's procedure stops at the smallest p-value p with p > 0.05 / (number of p-values that are at least p). An entry outside
-    adds f p-values, so that only a few p-values of the family have to be checked for each entry: those that the procedure rejects
-    in the family alone, but may not reject with f more p-values.
-
-    Parameters
-    ----------
-    sorted_p
-        The p-values of the pairs of the family, in ascending order.
-    p_of
-        The p-values of each entry outside the family with each entry of the family, float64 (o, f).
-    """
-    f = p_of.shape[1]
-    remaining = np.arange(sorted_p.size, 0, -1)
-    uncertain = (sorted_p > FAMILY_ERROR / (remaining + f)) & (sorted_p <= _holm_stop(sorted_p))
-    family_p, family_remaining = sorted_p[uncertain], remaining[uncertain]
-    own_of = np.sort(p_of, axis=1)
-    limit_of = FAMILY_ERROR / (sorted_p.size - np.searchsorted(sorted_p, own_of) + np.arange(f, 0, -1))
-    stops = np.empty(len(p_of))
-    for i, own_f in enumerate(own_of):
-        limit = FAMILY_ERROR / (family_remaining + f - np.searchsorted(own_f, family_p))
-        stops[i] = min(_first_above(own_f, limit_of[i]), _first_above(family_p, limit))
-    return stops
 
 
 def _separated(p_k: Floats, in_family_k: Bools, first: int) -> Bools:

@@ -133,7 +133,9 @@ def rerun_p_values(z: Floats | float, M: int, error: Error) -> Floats:
     of_subsets = two_sided_p(z, M - 1)
     if not np.any(error.share_a + error.share_b > 0):
         return of_subsets
-    of_a, of_b = (two_sided_p(z, np.maximum(degrees, 1)) for degrees in (error.degrees_a, error.degrees_b))
+    of_a = two_sided_p(z, np.maximum(error.degrees_a, 1))
+    is_same = np.array_equal(error.degrees_a, error.degrees_b)
+    of_b = of_a if is_same else two_sided_p(z, np.maximum(error.degrees_b, 1))
     mixed = error.share_a * of_a + error.share_b * of_b + (1 - error.share_a - error.share_b) * of_subsets
     return np.where(error.share_a + error.share_b > 0, mixed, of_subsets)
 

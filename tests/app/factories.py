@@ -17,10 +17,13 @@ from app.submissions import visibility
 from ldsboard.core import result
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from sqlalchemy.orm import Session
 
     from app.db.accounts import User
     from app.db.models import Version
+
+    Influence = NDArray[np.float64]
 
 FAMILIES = (
     "ek-fac",
@@ -39,20 +42,29 @@ OWNERS = 100
 DAY = timedelta(days=1)
 
 
-def add_entries(session: Session, version: Version, entries: int) -> None:
+def add_entries(
+    session: Session, version: Version, entries: int, *, owners: int = OWNERS, replicated: int | None = None
+) -> None:
     """Add listed entries to a version and rank them.
 
     One entry in ten is anonymous; most have a cost, some have tags, links and a provenance. All influences share a common
     part, as influences of real methods do, so that rank groups arise.
+
+    Parameters
+    ----------
+    owners
+        Number of users who own the entries in turn.
+    replicated
+        If this is a number r, every r-th entry is the mean over three files.
     """
     rng = np.random.default_rng(5)
     M = version.manifest["subsets"]["ranking"]
     common_M = rng.normal(size=M)
-    owners = [users.add_user(session, f"lab-{number:03}") for number in range(min(OWNERS, entries))]
+    accounts = [users.add_user(session, f"lab-{number:03}") for number in range(min(owners, entries))]
     for number in range(entries):
         family = FAMILIES[int(rng.integers(len(FAMILIES)))]
-        owner = owners[number % len(owners)]
-        submission = _submission(rng, version, owner, f"{family}-{number // len(owners)}.{number:03}")
+        owner = accounts[number % len(accounts)]
+        submission = _submission(rng, version, owner, f"{family}-{number // len(accounts)}.{number:03}")
         session.add(submission)
         session.flush()
         if rng.random() < 0.1:
@@ -60,7 +72,11 @@ def add_entries(session: Session, version: Version, entries: int) -> None:
         if rng.random() < 0.3:
             session.add(Provenance(submission_id=submission.id, repository=f"{owner.name}/{family}", commit="0" * 40))
         influence_M = 0.3 * common_M + 0.1 * rng.normal(size=M)
-        _add_result(session, submission, float(rng.beta(2, 3)) * 0.7, influence_M - influence_M.mean())
+        lds = float(rng.beta(2, 3)) * 0.7
+        _add_result(session, submission, lds, influence_M - influence_M.mean())
+        if replicated and number % replicated == 0:
+            for _ in range(2):
+                _add_replicate(session, rng, submission, lds, influence_M)
     session.flush()
     update_ranks(session, version)
 
@@ -80,14 +96,27 @@ def add_entry(session: Session, version: Version, owner: User, method: str, lds:
     return submission
 
 
+def _add_replicate(
+    session: Session, rng: np.random.Generator, root: Submission, lds: float, influence_M: Influence
+) -> None:
+    """Add a replicate of a submission, older than the submission."""
+    submission = _submission(rng, root.version, root.user, root.method)
+    submission.created_at = root.created_at - DAY
+    submission.visibility, submission.replicate_of = root.visibility, root.id
+    session.add(submission)
+    session.flush()
+    moved_M = influence_M + 0.03 * rng.normal(size=influence_M.size)
+    _add_result(session, submission, lds + 0.01 * float(rng.normal()), moved_M - moved_M.mean())
+
+
 def _submission(rng: np.random.Generator, version: Version, owner: User, method: str) -> Submission:
     cost: dict[str, Any] = {"device": "NVIDIA A100", "models": int(rng.integers(1, 50))}
     if rng.random() < 0.8:
         cost["seconds"] = float(np.exp(rng.normal(5, 2)).round(3))
     family = method.rsplit("-", 1)[0]
     return Submission(
-        user_id=owner.id,
-        version_id=version.id,
+        user=owner,
+        version=version,
         kind=Kind.RANKED,
         state=State.SCORED,
         method=method,
@@ -100,9 +129,7 @@ def _submission(rng: np.random.Generator, version: Version, owner: User, method:
     )
 
 
-def _add_result(
-    session: Session, submission: Submission, lds: float, influence_M: np.ndarray[Any, np.dtype[np.float64]]
-) -> None:
+def _add_result(session: Session, submission: Submission, lds: float, influence_M: Influence) -> None:
     evaluation = Evaluation(
         submission_id=submission.id,
         version_id=submission.version_id,
@@ -115,7 +142,7 @@ def _add_result(
     session.flush()
 
 
-def _measurement(part: str, lds: float, error: float, influence_M: np.ndarray[Any, Any]) -> Measurement:
+def _measurement(part: str, lds: float, error: float, influence_M: Influence) -> Measurement:
     return Measurement(
         part=part,
         lds=lds,

@@ -20,8 +20,8 @@ from app.accounts import users
 from app.database_url import database_url
 from app.db import presence
 from app.db.accounts import Audit, User
-from app.db.backends import is_busy
 from app.db.base import Base, now
+from app.db.database_errors import is_busy
 from app.db.migration import SCRIPTS, MigrationError, is_own_table, upgrade
 from app.db.models import File
 from app.db.presence import Presence, Use

@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 
 from app.accounts import users
 from app.db import copying
-from app.db.backends import is_busy
+from app.db.database_errors import is_busy
 from app.db.migration import upgrade
 from app.db.sessions import Database
 from app.management import consistency

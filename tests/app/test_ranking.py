@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
+from app.accounts import users
 from app.benchmarks import catalog
 from app.db.models import Evaluation, Submission, Visibility
 from app.leaderboard import ranking
@@ -17,6 +18,7 @@ from app.leaderboard.entries import list_entries
 from app.leaderboard.ranking import Ranker
 from app.management import editing
 from app.results.replicate_sets import load_replicates
+from app.submissions.visibility import set_visibility
 from ldsboard.core.board import rank_board
 from tests.app import factories
 from tests.app.service import npy
@@ -193,3 +195,20 @@ def test_older_result_does_not_replace_a_newer_entry(board: ServiceHarness, toy:
     assert newer in ranks(board)
     assert older not in ranks(board)
     assert ranks(board) == expected_ranks(board)
+
+
+@pytest.mark.parametrize("pinned", [True, False])
+@pytest.mark.parametrize("order", [(3, 5), (5, 3)])
+def test_only_the_pinned_or_newest_of_two_ranked_submissions_is_listed(
+    harness: ServiceHarness, order: tuple[int, int], *, pinned: bool
+) -> None:
+    # Between a change of the visibility and the next ranking, both submissions of a method have a rank.
+    with harness.database.write() as session:
+        version, owner = catalog.find_version(session, "toy"), users.add_user(session, "owner")
+        sent = {day: factories.add_entry(session, version, owner, "ours", 0.1 * day, day) for day in order}
+        set_visibility(session, sent[3], Visibility.ANONYMOUS)
+        ranking.update_ranks(session, version)
+        assert len(list_entries(session, version)) == 2
+        sent[3].pinned = pinned
+        set_visibility(session, sent[3], Visibility.PUBLIC)
+        assert [entry.id for entry in list_entries(session, version)] == [sent[3 if pinned else 5].id]

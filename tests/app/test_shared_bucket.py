@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 
 from app.accounts import users
 from app.api.responses import accept_file
-from app.db.backends import is_busy
+from app.db.database_errors import is_busy
 from app.db.models import State
 from app.db.sessions import Database
 from app.errors import BusyError

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ldsboard.core.board import Standing, _holm_stop, _holm_stops_with_one_more, rank_board
+from ldsboard.core.board import Standing, rank_board
 from ldsboard.core.comparison import compare_influences
 
 if TYPE_CHECKING:
@@ -205,15 +205,3 @@ def test_entry_that_the_rank_tests_decide_is_separated() -> None:
     step = math.sqrt(4 / (M * (M - 1))) * float(stats.t.isf(0.01, M - 1))
     board = rank_board([0.0, -0.5 * step, -step], influence_kM, np.ones(3, dtype=np.bool_), 0)
     assert board == [Standing(1, 2, None), Standing(1, 2, False), Standing(3, 3, True)]
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_stops_with_one_more_entry_equal_holm_with_all_p_values(seed: int) -> None:
-    rng = np.random.default_rng([32, seed])
-    f = 6
-    family_p = np.sort(np.append(rng.uniform(0.0022, 0.0033, size=f * (f - 1) // 2 - 1), 0.0025))
-    p_of = 10 ** rng.uniform(-4, 0, size=(30, f))
-    p_of[:, 0] = 0.0025  # a tie
-    stops = _holm_stops_with_one_more(family_p, p_of)
-    expected = [_holm_stop(np.sort(np.concatenate([family_p, own_f]))) for own_f in p_of]
-    assert stops.tolist() == expected
