@@ -22,7 +22,7 @@ from app.db import copying
 from app.db.migration import upgrade
 from app.db.models import File
 from app.db.sessions import Database
-from app.errors import DamagedFileError
+from app.errors import DamagedFileError, StorageAwayError
 from app.leaderboard.ranking import Ranker
 from app.management import consistency
 from app.management.stored_items import read_verified, stored_items
@@ -194,6 +194,8 @@ def _copy_file(item: Item, source: Storage, target: FolderStorage) -> str:
         target.write(item.target, read_verified(source, item, lambda _: None), item.size)
     except DamagedFileError as error:
         return str(error)
+    except StorageAwayError:
+        raise
     except ProblemError:
         raise BackupError(f"The disk of {target.folder} is full. Free space, then repeat the command.") from None
     return "sent"

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from app.db.models import State
+from app.errors import StorageAwayError
 from app.management import backups
 from app.management.backups import BackupError, back_up
 from app.settings import Settings
 from app.submissions import files
+from app.submissions.folder_storage import FolderStorage
 from tests.app.multipart_upload import MultipartUpload, float64_file
 from tests.app.service import Service, npy, until
 
@@ -209,6 +211,20 @@ def test_faults_of_the_installation_are_named_and_copied(
     done = back_up(settings_of(harness, tmp_path), harness.database, elsewhere, None)
     assert any(fault in message for message in done.faults), done.faults
     assert (elsewhere / backups.DATABASE).exists()
+
+
+def test_store_that_is_away_is_not_taken_for_a_full_disk(
+    harness: ServiceHarness, toy: Example, tmp_path: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness.accept(npy(toy.scores()))
+
+    def read(*_: object) -> bytes:
+        raise StorageAwayError("no answer")
+
+    monkeypatch.setattr(FolderStorage, "read", read)
+    with pytest.raises(StorageAwayError):
+        back_up(settings_of(harness, tmp_path), harness.database, elsewhere, None)
+    assert not (elsewhere / backups.DATABASE).exists()
 
 
 def test_other_files_are_mirrored_without_drafts(harness: ServiceHarness, tmp_path: Path, elsewhere: Path) -> None:
