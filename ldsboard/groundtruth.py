@@ -173,7 +173,7 @@ class GroundTruth:
             `threads`, except the last digits of float32 in `z_random` and `p_random`.
         progress : callable, optional
             Function that gets the fraction of the targets that are scored: a float, at most 1. It is called in this thread after
-            each block of at most 512 targets; the fractions increase, and the last one is 1.0. Ranking the margins, at the first
+            each block of at most 256 targets; the fractions increase, and the last one is 1.0. Ranking the margins, at the first
             call, comes before the first fraction. An exception in the function stops the scoring. Results do not depend on it.
 
         Returns

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from ldsboard.core.ranked_subsets import RankedSubsets
     from ldsboard.formats.headers import ScoreArray
 
-MAX_BLOCK_TARGETS = 512
-"""Largest number of targets in a block; the matrix product of a block of this size runs at full speed."""
+MAX_BLOCK_TARGETS = 256
+"""Largest number of targets in a block. Larger blocks are no faster, and need more new pages of memory."""
 
 MAX_BLOCK_BYTES = 2**26
 """Memory limit, in bytes, for the grid integers and predictions of the blocks of all threads together; twice as much for BLAS,
