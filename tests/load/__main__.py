@@ -22,7 +22,8 @@ import numpy as np
 
 from tests.app.benchmarks import write_benchmark
 from tests.load.clients import BENCHMARK, BURST_BENCHMARK, distinct, reading, send_and_wait, send_burst, waits
-from tests.load.topology import SERVERS, Topology
+from tests.load.topology import Topology
+from tests.scaled_topology import SERVERS
 from tests.siege.report import Report
 
 if TYPE_CHECKING:
