@@ -252,5 +252,5 @@ def _complete(context: AppContext, upload: Upload) -> str:
             upload = multipart.find_upload(session, submission_id)
             accepted_id = multipart.finish(session, storage, upload, arrival, context.quotas)
     storage.delete_parts(submission_id)
-    log.info("submission.accepted", submission=accepted_id)
+    log.info("submission.accepted" if accepted_id == submission_id else "submission.repeated", submission=accepted_id)
     return accepted_id

@@ -249,7 +249,9 @@ class _Upload:
         with accept_file(context, arrival) as session:
             accepted_id = lifecycle.accept(session, context.storage, submission_id, arrival, context.quotas)
             idempotency.store_key(session, self.key, session.get_one(Submission, accepted_id))
-        log.info("submission.accepted", submission=accepted_id)
+        log.info(
+            "submission.accepted" if accepted_id == submission_id else "submission.repeated", submission=accepted_id
+        )
         return accepted_id
 
     def _check_sha256(self) -> None:

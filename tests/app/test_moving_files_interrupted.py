@@ -34,7 +34,6 @@ CONTENTS = [b"", b"scores", *(bytes([number]) * ((5 << 20) + 1) for number in ra
 KILLED = """
 import os, signal
 from app.management import file_copies
-from app.management.file_copies import FileCopies
 from app.submissions import folder_storage, s3_storage
 
 file_copies.COPIERS = 1
@@ -56,8 +55,8 @@ if moment == "write":
     for each in (folder_storage.FolderStorage, s3_storage.S3Storage):
         each.write = counted(each.write)
 elif moment == "chunk":
-    reading = FileCopies._read
-    FileCopies._read = lambda *arguments: (count() or chunk for chunk in reading(*arguments))
+    reading = file_copies.read_verified
+    file_copies.read_verified = lambda *arguments: (count() or chunk for chunk in reading(*arguments))
 elif moment == "rename":
     from app.submissions.arrivals import Arrival
     Arrival.keep = counted(Arrival.keep)

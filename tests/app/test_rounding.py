@@ -133,12 +133,15 @@ def test_difference_is_computed_from_published_values() -> None:
 
 
 def test_log_has_one_line_per_event_and_no_tokens(service: Service, token: str, toy: Example) -> None:
-    view = service.submit_and_score(token, "toy", npy(toy.scores()))
+    view = service.submit_and_score(token, "toy", npy(toy.scores(seed=4711)))
     lines = service.log.read_text().splitlines()
-    own = [line for line in lines if view["id"] in line]
-    assert len(own) == 1
-    pattern = rf"timestamp=\S+Z level=info event=submission\.scored submission={view['id']} seconds=[\d.]+"
-    assert re.fullmatch(pattern, own[0]), own[0]
+    start = r"timestamp=\S+Z level=info event=submission\."
+    for end in (
+        rf"accepted submission={view['id']} request=[0-9a-f]{{16}}",
+        rf"scored submission={view['id']} seconds=[\d.]+",
+    ):
+        assert len([line for line in lines if re.fullmatch(start + end, line)]) == 1
+    assert len([line for line in lines if view["id"] in line]) == 2
     assert "ldsb_" not in "".join(lines)
 
 
