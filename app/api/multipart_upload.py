@@ -12,10 +12,10 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import Field, ValidationError
 
 from app.accounts import tokens, users
+from app.api.received_parts import UploadId, admit_part, check_start
 from app.api.responses import accept_file, respond_with_submission
 from app.benchmarks import catalog
 from app.context import AppContext
-from app.db.models import Version
 from app.db.uploads import Upload
 from app.results.schemas import SubmissionView
 from app.submissions import idempotency, lifecycle, multipart
@@ -28,7 +28,6 @@ from app.web.body_limit import LIMIT_BYTES
 from app.web.dependencies import Authorization, ContextDep, ReadSession, SubmittingUser
 from app.web.open_bodies import OpenBodies
 from app.web.request_body import Body, check_limit, content_length, is_compressed, read_body
-from ldsboard.problems import ProblemError
 
 router = APIRouter(tags=["uploads"])
 log = structlog.get_logger()
@@ -56,8 +55,6 @@ UPLOAD_FIELDS = frozenset(
     | {"queue", "progress", "notice", "file_sha256", "links"}
 )
 """Fields of a submission that a caller with only the upload token sees, also those of an earlier submission of the same file."""
-
-UploadId = Annotated[str, Path(description="id from the response to the call that started the upload")]
 
 
 class NewUpload(SubmissionRequest):
@@ -139,17 +136,21 @@ def start_upload(
             lifetime = timedelta(seconds=settings.upload_seconds)
             upload_token = multipart.open_upload(session, submission, announced.sha256, settings.part_bytes, lifetime)
             upload = session.get_one(Upload, submission.id)
-        view = StartedView(**multipart.upload_view(upload).model_dump(), capability=upload_token)
+        view = StartedView(
+            **multipart.upload_view(upload, direct=context.storage.takes_parts).model_dump(), capability=upload_token
+        )
     context.preload(announced.benchmark, version.version)
     response.headers["Location"] = view.links["self"]
     return view
 
 
 @router.get("/submissions/{submission_id}/parts")
-def show_parts(session: ReadSession, submission_id: UploadId, authorization: Authorization) -> UploadView:
+def show_parts(
+    context: ContextDep, session: ReadSession, submission_id: UploadId, authorization: Authorization
+) -> UploadView:
     """Show a multipart upload: which parts have arrived, and where to send the other parts."""
     upload, _ = multipart.authorize(session, submission_id, authorization)
-    return multipart.upload_view(upload)
+    return multipart.upload_view(upload, direct=context.storage.takes_parts)
 
 
 @router.delete("/submissions/{submission_id}/parts", status_code=204)
@@ -180,7 +181,7 @@ async def send_part(
 
     If part 0 shows that the file cannot be scored, the upload is cancelled.
     """
-    upload = await run_in_threadpool(_admit_part, context, submission_id, number, authorization)
+    upload = await run_in_threadpool(admit_part, context, submission_id, number, authorization)
     size = upload.part_size(number)
     # Compression makes incompressible bytes slightly longer.
     length = content_length(request, size + size // 64 + 1024)
@@ -194,30 +195,10 @@ async def send_part(
             return await run_in_threadpool(_receive_part, context, upload, number, arrival)
 
 
-def _admit_part(context: AppContext, submission_id: str, number: int, authorization: str | None) -> Upload:
-    """Check access, upload state, part number and disk space before a part arrives; return the upload of the part."""
-    with context.database.read() as session:
-        upload, _ = multipart.authorize(session, submission_id, authorization)
-        multipart.check_open(upload)
-        multipart.check_part(upload, number)
-    context.storage.check_free_space(upload.part_size(number))
-    return upload
-
-
 def _receive_part(context: AppContext, admitted: Upload, number: int, arrival: Arrival) -> PartView:
     arrival.flush()
     multipart.check_part_size(admitted, number, arrival.size)
-    if number == 0:
-        with context.database.read() as session:
-            version = session.get_one(Version, admitted.submission.version_id)
-        try:
-            lifecycle.check_header(version, arrival.start, admitted.submission.size)
-        except ProblemError as error:
-            # The first part shows that the file cannot be scored, whatever the other parts contain.
-            with context.database.write() as session:
-                multipart.cancel(session, admitted.submission_id, error.problem.code)
-            context.storage.delete_parts(admitted.submission_id)
-            raise
+    check_start(context, admitted, number, arrival.start)
     context.storage.send_part(admitted.submission_id, number, arrival)
     with context.database.write() as session:
         upload = multipart.find_upload(session, admitted.submission_id)

@@ -158,22 +158,22 @@ def check_part_size(upload: Upload, number: int, size: int) -> None:
 
 
 def receive_part(session: Session, storage: Storage, upload: Upload, number: int, arrival: Arrival) -> PartView:
-    """Store a received upload part, and return its response model; replace an earlier upload part with the same number.
+    """Store a received upload part as `note_part` does; the caller has called `Arrival.flush`."""
+    view = note_part(session, upload, number, arrival.sha256)
+    storage.keep_part(upload.submission_id, number, arrival)
+    return view
 
-    The caller has checked the number and the size of the upload part, and has called `Arrival.flush`.
 
-    Raises
-    ------
-    ProblemError
-        The errors of `check_standing` and `check_open`.
+def note_part(session: Session, upload: Upload, number: int, sha256: str) -> PartView:
+    """Note that an upload part has arrived, and return its response model; replace an earlier part with the same number.
+
+    The caller has checked number and size of the part. The errors are those of `check_standing` and `check_open`.
     """
     check_standing(upload.submission.user)  # may have changed while the bytes arrived
     check_open(upload)
-    part = UploadPart(submission_id=upload.submission_id, number=number, sha256=arrival.sha256, received_at=now())
-    session.merge(part)
+    session.merge(UploadPart(submission_id=upload.submission_id, number=number, sha256=sha256, received_at=now()))
     session.flush()
-    storage.keep_part(upload.submission_id, number, arrival)
-    return _part_view(upload, number, arrival.sha256)
+    return _part_view(upload, number, sha256)
 
 
 def result_id(upload: Upload) -> str | None:
@@ -263,8 +263,10 @@ def _select_open_ids() -> Select[str]:
     return select(Upload.submission_id).join(Upload.submission).where(Submission.state == State.UPLOADING)
 
 
-def upload_view(upload: Upload) -> UploadView:
+def upload_view(upload: Upload, *, direct: bool) -> UploadView:
     """Return the response model of an upload and of all its upload parts, received or not.
+
+    `direct` is `Storage.takes_parts`.
 
     The function does not check access: the response is only for callers who may send upload parts.
     """
@@ -277,6 +279,7 @@ def upload_view(upload: Upload) -> UploadView:
         sha256=upload.sha256,
         part_bytes=upload.part_bytes,
         expires_at=upload.expires_at,
+        direct=direct,
         parts=[_part_view(upload, number, hashes.get(number)) for number in range(upload.part_count)],
         links={"self": address, "parts": f"{address}/parts", "complete": f"{address}/complete"},
     )

@@ -24,9 +24,14 @@ CODE = re.compile(r"<Code>(\w{1,60})</Code>")
 """The code of an error in an answer of the store."""
 
 
-def connect(settings: Settings, bucket: str, prefix: str, *, seconds: float, retries: int) -> S3Store:
-    """Return a store whose requests take at most so many seconds, and are repeated at most so many times."""
-    url = settings.aws_endpoint_url
+def connect(
+    settings: Settings, bucket: str, prefix: str, *, seconds: float, retries: int, url: str | None = None
+) -> S3Store:
+    """Return a store whose requests take at most so many seconds, and are repeated at most so many times.
+
+    `url` is by default that of the settings.
+    """
+    url = settings.aws_endpoint_url if url is None else url
     client: ClientConfig = {
         "allow_http": url.startswith("http://"),
         "connect_timeout": timedelta(seconds=min(seconds, 5)),

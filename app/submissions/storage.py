@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+URL_SECONDS = 900
+"""Seconds for which the URL of an upload part is valid."""
+
 PARTS = "arriving"
 """First component of the keys of upload parts."""
 
@@ -40,6 +43,9 @@ class Storage(ABC):
     unready: ClassVar[str]
     """What it means that the storage is not ready, as a sentence."""
 
+    takes_parts = False
+    """Whether clients can send upload parts straight to the storage, to the URLs of `part_url`."""
+
     def __init__(self, scratch: Path, spare: int = 0) -> None:
         self.scratch = scratch.absolute()
         self.scratch.mkdir(parents=True, exist_ok=True)
@@ -53,6 +59,10 @@ class Storage(ABC):
     @abstractmethod
     def part_key(self, upload: str, number: int, sha256: str) -> str:
         """Return the key of an upload part with this SHA-256, whether or not the part exists."""
+
+    def part_url(self, upload: str, number: int, sha256: str) -> str:
+        """Return a URL to which a client can send an upload part with PUT during the next `URL_SECONDS`, also several times."""
+        raise NotImplementedError
 
     def check_free_space(self, size: int) -> None:
         """Raise ``internal.full`` if the disk would have fewer free bytes than `spare` after storing `size` more bytes.
@@ -162,9 +172,9 @@ class Storage(ABC):
     def delete_parts(self, upload: str) -> None:
         """Delete all stored upload parts of an upload."""
 
-    @abstractmethod
     def is_ready(self) -> bool:
         """Return whether files can be stored and read now, as far as is known."""
+        return not self.is_away()
 
     def is_away(self) -> bool:
         """Return whether an object store is out of reach, so that no evaluation can begin; always False for a folder."""

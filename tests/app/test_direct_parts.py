@@ -1,0 +1,256 @@
+"""Upload parts that clients send straight to the store, to signed addresses."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from app.db.models import State
+from app.management import recovery
+from app.settings import Settings
+from app.submissions.opened_storage import open_storage
+from ldsboard import direct_parts, sending
+from ldsboard.client import Client
+from ldsboard.formats.score_files import HEADER_LIMIT
+from ldsboard.sending import submit
+from tests.app.multipart_upload import MultipartUpload, float64_file
+from tests.app.ports import reserved_port
+from tests.app.service import Service
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.app.benchmarks import Example
+    from tests.openstack_swift import Swift
+
+
+@pytest.fixture(scope="module")
+def direct(swift: Swift, tmp_path_factory: pytest.TempPathFactory, wide: Example) -> Iterator[Service]:
+    """A server whose clients can reach its store; a file of the wide benchmark has three upload parts."""
+    settings = swift.settings("direct") | {"part_bytes": HEADER_LIMIT, "storage_public_url": swift.url}
+    with Service(tmp_path_factory.mktemp("direct"), **settings) as running:
+        running.publish(wide.folder)
+        yield running
+        log = running.log.read_text()
+        assert "Traceback" not in log
+        assert "X-Amz-Signature" not in log
+
+
+class DirectUpload(MultipartUpload):
+    """An upload whose parts go straight to the store."""
+
+    def call(self, number: int, step: str, sha256: str | None = None) -> httpx.Response:
+        """Ask for the address of a part, or state that the part has arrived."""
+        known = sha256 or hashlib.sha256(self.part_content(number)).hexdigest()
+        address = f"/submissions/{self.id}/parts/{number}/{step}"
+        return self.service.client.post(address, json={"sha256": known}, headers=self.authorization)
+
+    def put(self, url: str, content: bytes, **headers: str) -> httpx.Response:
+        """Send bytes to the store, without any token."""
+        with httpx.Client(trust_env=False) as plain:
+            return plain.put(url, content=content, headers=headers)
+
+    def send(self, number: int) -> None:
+        """Send a part, and state that it has arrived."""
+        url = self.call(number, "address").json()["url"]
+        assert self.put(url, self.part_content(number)).is_success
+        arrived = self.call(number, "arrived")
+        assert (arrived.status_code, arrived.json()["received"]) == (200, True), arrived.text
+
+
+@pytest.fixture
+def upload(direct: Service, wide: Example) -> DirectUpload:
+    found = DirectUpload(direct, direct.token("ada"), "wide", float64_file(wide))
+    found.started()
+    return found
+
+
+def written(folder: Path, content: bytes) -> Path:
+    path = folder / "scores.npy"
+    path.write_bytes(content)
+    return path
+
+
+@pytest.fixture
+def scores(tmp_path: Path, wide: Example, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LDSBOARD_CACHE", str(tmp_path / "cache"))
+    return written(tmp_path, float64_file(wide, seed=7))
+
+
+def test_parts_go_to_the_store_and_the_file_is_scored(upload: DirectUpload, direct: Service) -> None:
+    assert upload.view["direct"] is True
+    for number in (2, 0, 1):
+        upload.send(number)
+    assert upload.received_parts() == [0, 1, 2]
+    done = upload.complete()
+    assert done.status_code == 202, done.text
+    assert direct.wait_until_final(upload.id)["state"] == State.SCORED
+
+
+def test_client_sends_parts_to_the_store_without_its_token(
+    direct: Service, scores: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests: list[httpx.Request] = []
+
+    class Recorded(httpx.Client):
+        def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
+            requests.append(request)
+            return super().send(request, **options)
+
+    monkeypatch.setattr(httpx, "Client", Recorded)
+    monkeypatch.setattr(Client, "send_part", None)  # the way through the server
+    sent: list[int] = []
+    with Client(direct.url, direct.token("bob")) as client:
+        view = submit(client, "wide", scores, method="straight", advance=sent.append)
+    assert direct.wait_until_final(view["id"])["state"] == State.SCORED
+    assert sum(sent) == scores.stat().st_size
+    to_store = [request for request in requests if request.method == "PUT"]
+    assert len(to_store) == 3
+    assert not any({"authorization", "ldsboard-client"} & set(request.headers) for request in to_store)
+
+
+def test_client_that_cannot_reach_the_store_sends_through_the_server(
+    swift: Swift, tmp_path: Path, wide: Example, scores: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    puts = []
+    put = direct_parts.DirectParts._put
+
+    def counted(self: direct_parts.DirectParts, *arguments: object) -> bool:
+        puts.append(arguments)
+        return put(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(direct_parts.DirectParts, "_put", counted)
+    monkeypatch.setattr(sending, "PARALLEL_PARTS", 1)
+    with reserved_port() as closed:
+        settings = swift.settings("unreachable") | {"part_bytes": HEADER_LIMIT}
+        with Service(tmp_path / "served", storage_public_url=f"http://127.0.0.1:{closed}", **settings) as service:
+            service.publish(wide.folder)
+            with Client(service.url, service.token("ada")) as client:
+                view = submit(client, "wide", scores, method="around")
+            assert service.wait_until_final(view["id"])["state"] == State.SCORED
+    assert len(puts) == direct_parts.ATTEMPTS  # for the first part only
+
+
+def test_client_gets_a_new_signature_if_the_store_refuses_one(
+    direct: Service, scores: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Client, "send_part", None)
+    ask = Client.ask
+    refused: list[str] = []
+
+    def ask_and_spoil(self: Client, method: str, url: str, *arguments: object, **options: object) -> object:
+        answer = ask(self, method, url, *arguments, **options)  # type: ignore[arg-type]
+        if url.endswith("/0/address") and not refused:
+            refused.append(url)
+            answer["url"] = answer["url"].replace("X-Amz-Signature=", "X-Amz-Signature=0")
+        return answer
+
+    monkeypatch.setattr(Client, "ask", ask_and_spoil)
+    with Client(direct.url, direct.token("eve")) as client:
+        view = submit(client, "wide", scores, method="again")
+    assert refused
+    assert direct.wait_until_final(view["id"])["state"] == State.SCORED
+
+
+def test_part_that_is_not_in_the_store_or_has_another_size_is_refused(upload: DirectUpload) -> None:
+    missing = upload.call(1, "arrived")
+    assert (missing.status_code, missing.json()["code"]) == (422, "upload.part")
+    assert "nothing at its address" in missing.json()["detail"]
+    url = upload.call(1, "address").json()["url"]
+    assert upload.put(url, upload.part_content(1)[:-1]).is_success
+    short = upload.call(1, "arrived")
+    assert (short.status_code, short.json()["code"]) == (422, "upload.part")
+    assert str(len(upload.part_content(1)) - 1) in short.json()["detail"]
+    assert upload.received_parts() == []
+
+
+def test_bytes_that_do_not_have_the_stated_hash_never_become_a_submission(upload: DirectUpload) -> None:
+    upload.send(0)
+    upload.send(2)
+    url = upload.call(1, "address").json()["url"]
+    assert upload.put(url, bytes(len(upload.part_content(1)))).is_success
+    assert upload.call(1, "arrived").is_success
+    refused = upload.complete()
+    assert (refused.status_code, refused.json()["code"]) == (422, "upload.hash")
+    # The right bytes, to the same address, repair the upload.
+    assert upload.put(url, upload.part_content(1)).is_success
+    assert upload.complete().status_code == 202
+
+
+def test_store_refuses_a_part_with_a_wrong_checksum(upload: DirectUpload) -> None:
+    url = upload.call(0, "address").json()["url"]
+    wrong = base64.b64encode(hashlib.md5(b"other", usedforsecurity=False).digest()).decode()
+    assert upload.put(url, upload.part_content(0), **{"Content-MD5": wrong}).status_code == 400
+    assert upload.call(0, "arrived").status_code == 422
+
+
+def test_first_part_that_cannot_be_scored_cancels_the_upload(direct: Service, wide: Example) -> None:
+    content = b"\x93NUMPY" + bytes(len(float64_file(wide)) - 6)
+    upload = DirectUpload(direct, direct.token("ada"), "wide", content)
+    upload.started()
+    url = upload.call(0, "address").json()["url"]
+    assert upload.put(url, upload.part_content(0)).is_success
+    refused = upload.call(0, "arrived")
+    assert refused.json()["code"].startswith("scores."), refused.text
+    assert direct.row(upload.id).state == State.EXPIRED
+    assert upload.call(1, "address").json()["code"] == "upload.expired"
+
+
+def test_only_the_sender_gets_addresses(upload: DirectUpload, direct: Service) -> None:
+    address = f"/submissions/{upload.id}/parts/0/address"
+    for headers, status in (
+        ({}, 401),
+        ({"Authorization": f"Bearer {direct.token('mallory')}"}, 404),
+        (upload.authorization, 200),
+    ):
+        assert direct.client.post(address, json={"sha256": "0" * 64}, headers=headers).status_code == status
+    for body in ({}, {"sha256": "x"}, {"sha256": "0" * 64, "size": 1}):
+        assert direct.client.post(address, json=body, headers=upload.authorization).status_code == 422
+    assert upload.call(0, "address").json()["url"].startswith(direct.settings.storage_public_url)
+    outside = direct.client.post(
+        f"/submissions/{upload.id}/parts/9/address", json={"sha256": "0" * 64}, headers=upload.authorization
+    )
+    assert outside.json()["code"] == "upload.part"
+
+
+def test_part_that_is_sent_again_after_the_end_changes_nothing_and_is_deleted(
+    upload: DirectUpload, direct: Service
+) -> None:
+    url = upload.call(0, "address").json()["url"]
+    for number in range(3):
+        upload.send(number)
+    assert upload.complete().status_code == 202
+    view = direct.wait_until_final(upload.id)
+    assert upload.put(url, bytes(10)).is_success
+    storage = open_storage(direct.settings)
+    with closing(direct.database):
+        assert upload.id in storage.upload_ids()
+        recovery.expire_multipart_uploads(direct.database, storage)
+    assert upload.id not in open_storage(direct.settings).upload_ids()
+    assert direct.client.get(f"/submissions/{upload.id}").json()["file_sha256"] == view["file_sha256"]
+    assert storage.size(storage.key(upload.fields["sha256"])) == len(upload.content)
+
+
+def test_server_with_a_folder_has_no_addresses(small_part_service: Service, wide: Example) -> None:
+    upload = DirectUpload(small_part_service, small_part_service.token("ada"), "wide", float64_file(wide))
+    upload.started()
+    assert upload.view["direct"] is False
+    for step in ("address", "arrived"):
+        assert (upload.call(0, step).status_code, upload.call(0, step).json()["code"]) == (409, "request.conflict")
+
+
+@pytest.mark.parametrize(
+    "settings", [{"storage_public_url": "https://s3.example.org"}, {"storage_public_url": "s3.example.org"}]
+)
+def test_address_of_the_store_without_a_bucket_or_without_scheme_is_refused(
+    swift: Swift, settings: dict[str, str]
+) -> None:
+    bucket = {} if settings["storage_public_url"].startswith("https") else swift.settings("any")
+    with pytest.raises(ValueError, match="LDSBOARD_STORAGE_PUBLIC_URL"):
+        Settings(**bucket | settings)
