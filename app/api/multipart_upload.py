@@ -6,19 +6,20 @@ from datetime import timedelta
 from typing import Annotated, Any
 
 import structlog
-from fastapi import APIRouter, Depends, Header, Path, Request, Response
+from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from pydantic import Field, ValidationError
 
 from app.accounts import tokens, users
-from app.api.received_parts import UploadId, admit_part, check_start
+from app.api.received_parts import PartNumber, UploadId, admit_part, check_start
 from app.api.responses import accept_file, respond_with_submission
 from app.benchmarks import catalog
 from app.context import AppContext
 from app.db.uploads import Upload
+from app.errors import BusyError
 from app.results.schemas import SubmissionView
-from app.submissions import idempotency, lifecycle, multipart
+from app.submissions import idempotency, joining, lifecycle, multipart
 from app.submissions.arrivals import Arrival
 from app.submissions.field_types import Sha256
 from app.submissions.fields import SubmissionRequest
@@ -174,7 +175,7 @@ async def send_part(
     request: Request,
     context: ContextDep,
     submission_id: UploadId,
-    number: Annotated[int, Path(ge=0, lt=2**31, description="number of the part, starting at 0")],
+    number: PartNumber,
     authorization: Authorization,
 ) -> PartView:
     """Send an upload part as raw bytes. A part that is sent again replaces the earlier one.
@@ -219,7 +220,7 @@ def complete_upload(
         finished_id = multipart.result_id(upload)
         if finished_id is None:
             multipart.check_open(upload)
-            multipart.check_complete(upload)
+            joining.check_complete(upload)
         owner = users.read_only_account(upload.submission.user)
     if finished_id is not None or account is not None:
         return respond_with_submission(context, finished_id or _complete(context, upload), account, response)
@@ -236,21 +237,30 @@ def _complete(context: AppContext, upload: Upload) -> str:
     storage.check_free_space(upload.submission.size)
     with storage.receive() as arrival:
         try:
-            for chunk in storage.join(submission_id, multipart.part_hashes(upload)):
-                arrival.write(chunk)
+            joining.join(storage, upload, arrival)
         except FileNotFoundError:
-            # The parts are deleted already: a simultaneous call completed the upload, or the upload expired.
-            with context.database.read() as session:
-                upload = multipart.find_upload(session, submission_id)
-                if (finished_id := multipart.result_id(upload)) is None:
-                    multipart.check_open(upload)
-                    raise
-                return finished_id
+            return _find_result(context, upload)
         arrival.flush()
-        multipart.check_sha256(upload, arrival.sha256)
         with accept_file(context, arrival) as session:
             upload = multipart.find_upload(session, submission_id)
             accepted_id = multipart.finish(session, storage, upload, arrival, context.quotas)
     storage.delete_parts(submission_id)
     log.info("submission.accepted" if accepted_id == submission_id else "submission.repeated", submission=accepted_id)
     return accepted_id
+
+
+def _find_result(context: AppContext, upload: Upload) -> str:
+    """Return the resulting submission of an upload of which a part is missing: a simultaneous call has completed the upload.
+
+    Otherwise raise why the file cannot be joined. Upload parts that the storage has lost count as missing from now on.
+    """
+    lost = joining.find_lost(context.storage, upload)
+    with context.database.write() as session:
+        upload = multipart.find_upload(session, upload.submission_id)
+        if (finished_id := multipart.result_id(upload)) is not None:
+            return finished_id
+        multipart.check_open(upload)
+        joining.forget(session, lost)
+    with context.database.read() as session:
+        joining.check_complete(multipart.find_upload(session, upload.submission_id))
+    raise BusyError("An upload part was sent again while the parts were joined.")

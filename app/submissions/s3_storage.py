@@ -1,8 +1,9 @@
 """Storage of score files in an S3-compatible object store, under keys below the prefix of `LDSBOARD_STORAGE_URL`.
 
 The keys are the paths of `app.submissions.folder_storage`, except that the key of an upload part ends with its SHA-256: of two
-simultaneous parts with one number, the database row decides which counts. No object ever gets other bytes. Transfers of files run
-outside of transactions. Inside, `keep` only looks whether the object is still there, since only write transactions delete files.
+simultaneous parts with one number, the database row decides which counts. No object ever gets other bytes, except upload parts that
+clients send straight to the store. Transfers of files run outside of transactions. Inside, `keep` only looks whether the object is
+still there, since only write transactions delete files.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import re
 import threading
 import time
 from contextlib import contextmanager, suppress
-from datetime import timedelta
 from typing import TYPE_CHECKING, Self
 
 import obstore
@@ -21,7 +21,7 @@ from obstore.exceptions import BaseError
 from app.db.base import random_id
 from app.errors import LostFileError, StorageAwayError
 from app.submissions import scratch
-from app.submissions.s3_connection import connect, from_another_thread, short_reason
+from app.submissions.s3_connection import connect, from_another_thread, short_reason, sign_put
 from app.submissions.storage import PARTS, URL_SECONDS, Storage
 
 if TYPE_CHECKING:
@@ -74,8 +74,8 @@ class S3Storage(Storage):
         self._slow = connect(settings, bucket, prefix, seconds=60, retries=3)
         # For calls inside of transactions, which hold up other writers.
         self._quick = connect(settings, bucket, prefix, seconds=5, retries=1)
-        self.takes_parts = bool(url := settings.storage_public_url)
-        self._public = connect(settings, bucket, prefix, seconds=5, retries=1, url=url)
+        self.takes_parts = bool(settings.storage_public_url)
+        self._signer = connect(settings, bucket, prefix, seconds=5, retries=1, url=settings.storage_public_url)
         self._probe()
 
     @classmethod
@@ -93,10 +93,10 @@ class S3Storage(Storage):
         """Return the key of an upload part."""
         return f"{PARTS}/{upload}/{number}-{sha256}"
 
-    def part_url(self, upload: str, number: int, sha256: str) -> str:
+    def part_url(self, upload: str, number: int, sha256: str, *, inside: bool = False) -> str:
         """Return the signed URL of an upload part. The signature covers neither size nor content: check both afterwards."""
         self._may_hold_parts = True
-        return obstore.sign(self._public, "PUT", self.part_key(upload, number, sha256), timedelta(seconds=URL_SECONDS))
+        return sign_put(self._quick if inside else self._signer, self.part_key(upload, number, sha256), URL_SECONDS)
 
     def check_free_space(self, size: int) -> None:
         """Raise ``internal.full`` if the scratch folder lacks space, ``internal.storage`` if the store is still out of reach."""
@@ -142,7 +142,7 @@ class S3Storage(Storage):
             with self._answers(missing=True):
                 obstore.put(self._slow, key, content, chunk_size=chunk, max_concurrency=SENDERS)
         except StorageAwayError:
-            # The file may be stored although the answer was lost. Equal keys mean equal bytes.
+            # The file may be stored although the answer was lost. Equal keys mean equal bytes, or a file that will be refused.
             if self.size(key) != size:
                 raise
 

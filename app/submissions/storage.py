@@ -18,7 +18,7 @@ from app.submissions import scratch
 from app.submissions.arrivals import Arrival
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -60,8 +60,11 @@ class Storage(ABC):
     def part_key(self, upload: str, number: int, sha256: str) -> str:
         """Return the key of an upload part with this SHA-256, whether or not the part exists."""
 
-    def part_url(self, upload: str, number: int, sha256: str) -> str:
-        """Return a URL to which a client can send an upload part with PUT during the next `URL_SECONDS`, also several times."""
+    def part_url(self, upload: str, number: int, sha256: str, *, inside: bool = False) -> str:
+        """Return a URL to which a client can send an upload part with PUT during the next `URL_SECONDS`, also several times.
+
+        With `inside`, the URL is one for this server itself, which may reach the store under another name than clients.
+        """
         raise NotImplementedError
 
     def check_free_space(self, size: int) -> None:
@@ -100,22 +103,6 @@ class Storage(ABC):
     @abstractmethod
     def keep_part(self, upload: str, number: int, arrival: Arrival) -> None:
         """Store a flushed upload part; call this method in the write transaction that stores the row of the part."""
-
-    def join(self, upload: str, hashes: Sequence[str]) -> Iterator[bytes]:
-        """Yield the bytes of all upload parts of an upload in order, in chunks.
-
-        Parameters
-        ----------
-        hashes
-            The SHA-256 of each upload part.
-
-        Raises
-        ------
-        FileNotFoundError
-            An upload part is not stored. Chunks of earlier upload parts have been yielded before.
-        """
-        for number, sha256 in enumerate(hashes):
-            yield from self.read(self.part_key(upload, number, sha256))
 
     @abstractmethod
     def read(self, key: str) -> Iterator[bytes]:
