@@ -47,7 +47,7 @@ def join(storage: Storage, upload: Upload, arrival: Arrival) -> None:
     """
     for part in _in_order(upload):
         start = arrival.size
-        for chunk in storage.read(storage.part_key(upload.submission_id, part.number, part.sha256)):
+        for chunk in storage.read(_key(storage, part)):
             arrival.write(chunk)
             if arrival.size - start > upload.part_size(part.number):
                 raise multipart.wrong_size(upload, part.number, "more")
@@ -63,10 +63,7 @@ def join(storage: Storage, upload: Upload, arrival: Arrival) -> None:
 
 def find_lost(storage: Storage, upload: Upload) -> list[UploadPart]:
     """Return the upload parts that have arrived but are no longer stored."""
-    received = _in_order(upload)
-    return [
-        part for part in received if storage.size(storage.part_key(upload.submission_id, part.number, part.sha256)) is None
-    ]
+    return [part for part in _in_order(upload) if storage.size(_key(storage, part)) is None]
 
 
 def forget(session: Session, parts: Collection[UploadPart]) -> None:
@@ -74,6 +71,10 @@ def forget(session: Session, parts: Collection[UploadPart]) -> None:
     for part in parts:
         same = (getattr(UploadPart, name) == getattr(part, name) for name in ("submission_id", "number", "sha256"))
         session.execute(delete(UploadPart).where(*same))
+
+
+def _key(storage: Storage, part: UploadPart) -> str:
+    return storage.part_key(part.submission_id, part.number, part.sha256)
 
 
 def _in_order(upload: Upload) -> list[UploadPart]:

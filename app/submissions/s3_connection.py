@@ -25,9 +25,7 @@ CODE = re.compile(r"<Code>(\w{1,60})</Code>")
 """The code of an error in an answer of the store."""
 
 
-def connect(
-    settings: Settings, bucket: str, prefix: str, *, seconds: float, retries: int, url: str = ""
-) -> S3Store:
+def connect(settings: Settings, bucket: str, prefix: str, *, seconds: float, retries: int, url: str = "") -> S3Store:
     """Return a store whose requests take at most so many seconds, and are repeated at most so many times.
 
     `url` is by default that of the settings.

@@ -1,9 +1,9 @@
 """Storage of score files in an S3-compatible object store, under keys below the prefix of `LDSBOARD_STORAGE_URL`.
 
 The keys are the paths of `app.submissions.folder_storage`, except that the key of an upload part ends with its SHA-256: of two
-simultaneous parts with one number, the database row decides which counts. No object ever gets other bytes, except upload parts that
-clients send straight to the store. Transfers of files run outside of transactions. Inside, `keep` only looks whether the object is
-still there, since only write transactions delete files.
+simultaneous parts with one number, the database row decides which counts. No object ever gets other bytes, unless a client sends
+an upload part straight to the store. Transfers of files run outside of transactions. Inside, `keep` only looks whether the object
+is still there, since only write transactions delete files.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from app.db.base import random_id
+from app.errors import StorageAwayError
 
 if TYPE_CHECKING:
     from app.submissions.storage import Storage
@@ -26,22 +27,20 @@ def check_signed_urls(storage: Storage) -> None:
     ------
     RuntimeError
         The store copies the object, ignores the header, or does not answer.
-    StorageAwayError
-        The store is out of reach.
     """
     probe, content = random_id(), b"probe"
     source, target = (storage.part_url(probe, number, "probe", inside=True) for number in range(2))
-    storage.write(storage.part_key(probe, 0, "probe"), iter([content]), len(content))
     try:
+        storage.write(storage.part_key(probe, 0, "probe"), iter([content]), len(content))
         headers = {"x-amz-copy-source": httpx.URL(source).path}
         answer = httpx.put(target, headers=headers, timeout=10, verify=ssl.create_default_context())
-    except httpx.TransportError as error:
-        raise RuntimeError(f"The store does not answer a request with a signed address ({error}).") from None
+    except (httpx.TransportError, StorageAwayError) as error:
+        raise RuntimeError(f"The store of LDSBOARD_STORAGE_URL does not answer ({error}).") from None
     finally:
         storage.delete_parts(probe)
     if answer.status_code not in REFUSALS:
         raise RuntimeError(
             "The store of LDSBOARD_STORAGE_URL does not refuse the header x-amz-copy-source in a request whose signature does "
-            "not cover it. The sender of an upload part could read all score files. Update the store, or unset "
+            "not cover it. The sender of an upload part could submit the score files of others. Update the store, or unset "
             "LDSBOARD_STORAGE_PUBLIC_URL."
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -52,7 +52,7 @@ class MultipartUpload:
             self.view = response.json()
         return response
 
-    def started(self) -> MultipartUpload:
+    def started(self) -> Self:
         """Start the upload and return it."""
         response = self.start()
         assert response.status_code == 201, response.text

@@ -18,7 +18,8 @@ from ldsboard import direct_parts, sending
 from ldsboard.client import Client
 from ldsboard.formats.score_files import HEADER_LIMIT
 from ldsboard.sending import submit
-from tests.app.multipart_upload import MultipartUpload, float64_file
+from tests.app.direct_upload import DirectUpload, direct_service
+from tests.app.multipart_upload import float64_file
 from tests.app.ports import reserved_port
 from tests.app.service import Service
 
@@ -32,43 +33,13 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def direct(swift: Swift, tmp_path_factory: pytest.TempPathFactory, wide: Example) -> Iterator[Service]:
-    """A server whose clients can reach its store; a file of the wide benchmark has three upload parts."""
-    settings = swift.settings("direct") | {"part_bytes": HEADER_LIMIT, "storage_public_url": swift.url}
-    with Service(tmp_path_factory.mktemp("direct"), **settings) as running:
-        running.publish(wide.folder)
+    with direct_service(swift, tmp_path_factory.mktemp("direct"), wide) as running:
         yield running
-        log = running.log.read_text()
-        assert "Traceback" not in log
-        assert "X-Amz-Signature" not in log
-
-
-class DirectUpload(MultipartUpload):
-    """An upload whose parts go straight to the store."""
-
-    def call(self, number: int, step: str, sha256: str | None = None) -> httpx.Response:
-        """Ask for the address of a part, or state that the part has arrived."""
-        known = sha256 or hashlib.sha256(self.part_content(number)).hexdigest()
-        address = f"/submissions/{self.id}/parts/{number}/{step}"
-        return self.service.client.post(address, json={"sha256": known}, headers=self.authorization)
-
-    def put(self, url: str, content: bytes, **headers: str) -> httpx.Response:
-        """Send bytes to the store, without any token."""
-        with httpx.Client(trust_env=False) as plain:
-            return plain.put(url, content=content, headers=headers)
-
-    def send(self, number: int) -> None:
-        """Send a part, and state that it has arrived."""
-        url = self.call(number, "address").json()["url"]
-        assert self.put(url, self.part_content(number)).is_success
-        arrived = self.call(number, "arrived")
-        assert (arrived.status_code, arrived.json()["received"]) == (200, True), arrived.text
 
 
 @pytest.fixture
 def upload(direct: Service, wide: Example) -> DirectUpload:
-    found = DirectUpload(direct, direct.token("ada"), "wide", float64_file(wide))
-    found.started()
-    return found
+    return DirectUpload(direct, direct.token("ada"), "wide", float64_file(wide)).started()
 
 
 def written(folder: Path, content: bytes) -> Path:
@@ -192,8 +163,7 @@ def test_store_refuses_a_part_with_a_wrong_checksum(upload: DirectUpload) -> Non
 
 def test_first_part_that_cannot_be_scored_cancels_the_upload(direct: Service, wide: Example) -> None:
     content = b"\x93NUMPY" + bytes(len(float64_file(wide)) - 6)
-    upload = DirectUpload(direct, direct.token("ada"), "wide", content)
-    upload.started()
+    upload = DirectUpload(direct, direct.token("ada"), "wide", content).started()
     url = upload.call(0, "address").json()["url"]
     assert upload.put(url, upload.part_content(0)).is_success
     refused = upload.call(0, "arrived")
@@ -238,8 +208,7 @@ def test_part_that_is_sent_again_after_the_end_changes_nothing_and_is_deleted(
 
 
 def test_server_with_a_folder_has_no_addresses(small_part_service: Service, wide: Example) -> None:
-    upload = DirectUpload(small_part_service, small_part_service.token("ada"), "wide", float64_file(wide))
-    upload.started()
+    upload = DirectUpload(small_part_service, small_part_service.token("ada"), "wide", float64_file(wide)).started()
     assert upload.view["direct"] is False
     for step in ("address", "arrived"):
         assert (upload.call(0, step).status_code, upload.call(0, step).json()["code"]) == (409, "request.conflict")
