@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def direct_service(swift: Swift, folder: Path, wide: Example) -> Iterator[Service]:
-    """A server whose clients can reach its store; a file of the wide benchmark has three upload parts."""
+def direct_service(swift: Swift, folder: Path, example: Example) -> Iterator[Service]:
+    """A server whose clients can reach its store; a float64 file of the benchmark "wide" has three upload parts."""
     settings = swift.settings(folder.name) | {"part_bytes": HEADER_LIMIT, "storage_public_url": swift.url}
     with Service(folder, **settings) as running:
-        running.publish(wide.folder)
+        running.publish(example.folder)
         yield running
         log = running.log.read_text()
         assert "Traceback" not in log
