@@ -239,6 +239,11 @@ class Settings(StoreSettings):
                 "LDSBOARD_SCORING_PROCESSES=0 needs PostgreSQL, because workers in other processes take their work from it; "
                 "set LDSBOARD_DATABASE_URL=postgresql://…, or LDSBOARD_SCORING_PROCESSES=1."
             )
+        if self.public_url.startswith("https:") and self.storage_public_url.startswith("http:"):
+            raise ValueError(
+                "LDSBOARD_STORAGE_PUBLIC_URL must begin with https://, as LDSBOARD_PUBLIC_URL does; otherwise score files can "
+                "be intercepted."
+            )
         return self
 
     def is_trusted_proxy(self, address: str) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import httpx
 
 from ldsboard import background
-from ldsboard.client import LOCAL_HOSTS, TIMEOUT_SECONDS
+from ldsboard.client import LOCAL_HOSTS, TIMEOUT_SECONDS, RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,8 +72,7 @@ class DirectParts:
             if not self._works:
                 return False
             address = self._client.ask("POST", f"{self._client.server}{part['url']}/address", ADDRESS, json=known)
-            if self._put(address["url"], content, headers):
-                self._client.ask("POST", f"{self._client.server}{part['url']}/arrived", ARRIVED, json=known)
+            if self._put(address["url"], content, headers) and self._has_arrived(part, known):
                 return True
         self._works = False
         return False
@@ -81,9 +80,22 @@ class DirectParts:
     def _put(self, url: str, content: Callable[[], Iterator[bytes]], headers: dict[str, str]) -> bool:
         try:
             http = self._connection(url)
+        except (httpx.InvalidURL, ValueError, ImportError):  # also because of a proxy in the environment
+            return False
+        try:
             return background.call(lambda: http.put(url, content=content(), headers=headers)).is_success
         except (httpx.TransportError, httpx.InvalidURL):
             return False
+
+    def _has_arrived(self, part: dict[str, Any], known: dict[str, str]) -> bool:
+        """State that a part has arrived, and return whether the server finds it; a proxy may have answered instead of the store."""
+        try:
+            self._client.ask("POST", f"{self._client.server}{part['url']}/arrived", ARRIVED, json=known)
+        except RefusedError as error:
+            if error.problem.code != "upload.part":
+                raise
+            return False
+        return True
 
     def _connection(self, url: str) -> httpx.Client:
         """Return the connection to the store, which gets neither the token nor the headers of the server."""

@@ -86,6 +86,23 @@ def test_client_sends_parts_to_the_store_without_its_token(
     assert not any({"authorization", "ldsboard-client"} & set(request.headers) for request in to_store)
 
 
+def test_client_sends_through_the_server_if_another_answers_in_the_place_of_the_store(
+    direct: Service, scores: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    puts: list[str] = []
+
+    def answered(_self: direct_parts.DirectParts, url: str, *_: object) -> bool:
+        puts.append(url)
+        return True
+
+    monkeypatch.setattr(direct_parts.DirectParts, "_put", answered)
+    monkeypatch.setattr(sending, "PARALLEL_PARTS", 1)
+    with Client(direct.url, direct.token("fay")) as client:
+        view = submit(client, "wide", scores, method="captive")
+    assert direct.wait_until_final(view["id"])["state"] == State.SCORED
+    assert len(puts) == direct_parts.ATTEMPTS
+
+
 def test_client_that_cannot_reach_the_store_sends_through_the_server(
     swift: Swift, tmp_path: Path, wide: Example, scores: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,11 +232,14 @@ def test_server_with_a_folder_has_no_addresses(small_part_service: Service, wide
 
 
 @pytest.mark.parametrize(
-    "settings", [{"storage_public_url": "https://s3.example.org"}, {"storage_public_url": "s3.example.org"}]
+    ("url", "bucket", "message"),
+    [
+        ("https://s3.example.org", False, "needs a bucket in LDSBOARD_STORAGE_URL"),
+        ("s3.example.org", True, "must be an http:// or https:// URL"),
+        ("http://s3.example.org", True, "must begin with https://, as LDSBOARD_PUBLIC_URL does"),
+    ],
 )
-def test_address_of_the_store_without_a_bucket_or_without_scheme_is_refused(
-    swift: Swift, settings: dict[str, str]
-) -> None:
-    bucket = {} if settings["storage_public_url"].startswith("https") else swift.settings("any")
-    with pytest.raises(ValueError, match="LDSBOARD_STORAGE_PUBLIC_URL"):
-        Settings(**bucket | settings)
+def test_unusable_address_of_the_store_is_refused(swift: Swift, url: str, bucket: bool, message: str) -> None:
+    stored = swift.settings("any") if bucket else {}
+    with pytest.raises(ValueError, match=f"LDSBOARD_STORAGE_PUBLIC_URL {message}"):
+        Settings(storage_public_url=url, public_url="https://board.example.org", **stored)
