@@ -88,7 +88,7 @@ class DirectParts:
             return False
 
     def _has_arrived(self, part: dict[str, Any], known: dict[str, str]) -> bool:
-        """State that a part has arrived, and return whether the server finds it; a proxy may have answered instead of the store."""
+        """State that a part has arrived, and return whether the server finds it: a proxy may have answered for the store."""
         try:
             self._client.ask("POST", f"{self._client.server}{part['url']}/arrived", ARRIVED, json=known)
         except RefusedError as error:
