@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import httpx
 import pytest
 
+from app.api import multipart_upload
 from app.context import AppContext
 from app.db.models import State
 from app.db.uploads import Upload
+from app.errors import BusyError
 from app.settings import Settings
 from app.submissions import joining
 from app.submissions.folder_storage import FolderStorage
@@ -110,6 +113,20 @@ def test_part_that_the_store_has_lost_counts_as_missing(upload: DirectUpload, st
     assert refused.json()["detail"] == "The upload lacks 1 of 3 parts: 1."
     assert upload.received_parts() == [0, 2]
     upload.send(1)
+    assert upload.complete().status_code == 202
+
+
+def test_part_that_is_there_again_makes_the_call_repeat(
+    upload: DirectUpload, storage: Storage, direct: Service
+) -> None:
+    for number in range(3):
+        upload.send(number)
+    context = cast("AppContext", SimpleNamespace(storage=storage, database=direct.database))
+    with direct.database.read() as session:
+        row = session.get_one(Upload, upload.id)
+        assert len(row.received) == 3
+    with pytest.raises(BusyError, match="sent again"):
+        multipart_upload._find_result(context, row)
     assert upload.complete().status_code == 202
 
 
