@@ -106,12 +106,12 @@ def test_client_sends_through_the_server_if_another_answers_in_the_place_of_the_
 def test_client_that_cannot_reach_the_store_sends_through_the_server(
     swift: Swift, tmp_path: Path, wide: Example, scores: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    puts = []
+    puts: list[str] = []
     put = direct_parts.DirectParts._put
 
-    def counted(self: direct_parts.DirectParts, *arguments: object) -> bool:
-        puts.append(arguments)
-        return put(self, *arguments)  # type: ignore[arg-type]
+    def counted(self: direct_parts.DirectParts, url: str, *arguments: Any) -> bool:
+        puts.append(url)
+        return put(self, url, *arguments)
 
     monkeypatch.setattr(direct_parts.DirectParts, "_put", counted)
     monkeypatch.setattr(sending, "PARALLEL_PARTS", 1)
@@ -123,6 +123,7 @@ def test_client_that_cannot_reach_the_store_sends_through_the_server(
                 view = submit(client, "wide", scores, method="around")
             assert service.wait_until_final(view["id"])["state"] == State.SCORED
     assert len(puts) == direct_parts.ATTEMPTS  # for the first part only
+    assert all(url.startswith(f"http://127.0.0.1:{closed}/") for url in puts)
 
 
 def test_client_gets_a_new_signature_if_the_store_refuses_one(

@@ -151,6 +151,14 @@ def test_no_more_than_one_chunk_is_read_beyond_the_size_of_a_part(
     assert len(read) == HEADER_LIMIT // len(chunk) + 1
 
 
+def test_server_that_has_signed_an_address_looks_at_once_for_what_was_sent_there(swift: Swift, tmp_path: Path) -> None:
+    storage = open_storage(Settings(data_dir=tmp_path, storage_public_url=swift.url, **swift.settings("watched")))
+    assert storage.upload_ids() == []
+    url = storage.part_url("upload", 0, "0" * 64)
+    assert httpx.put(url, content=b"part", trust_env=False).is_success
+    assert storage.upload_ids() == ["upload"]
+
+
 @pytest.mark.parametrize("status", [200, 404])
 def test_server_starts_only_with_a_store_that_refuses_to_copy(
     swift: Swift, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
