@@ -56,7 +56,11 @@ def confirm_part(
     _check_direct(context)
     upload = admit_part(context, submission_id, number, authorization)
     storage, key = context.storage, context.storage.part_key(upload.submission_id, number, part.sha256)
-    size = storage.size(key)
+    try:
+        start = next(storage.read(key), b"") if number == 0 else b""
+        size = storage.size(key)
+    except FileNotFoundError:
+        size = None
     if size is None:
         raise ProblemError.mismatch(
             "upload.part",
@@ -66,7 +70,7 @@ def confirm_part(
         )
     multipart.check_part_size(upload, number, size)
     if number == 0:
-        check_start(context, upload, number, next(storage.read(key), b"")[:HEADER_LIMIT])
+        check_start(context, upload, start[:HEADER_LIMIT])
     with context.database.write() as session:
         found = multipart.find_upload(session, upload.submission_id)
         return multipart.note_part(session, found, number, part.sha256)

@@ -199,7 +199,8 @@ async def send_part(
 def _receive_part(context: AppContext, admitted: Upload, number: int, arrival: Arrival) -> PartView:
     arrival.flush()
     multipart.check_part_size(admitted, number, arrival.size)
-    check_start(context, admitted, number, arrival.start)
+    if number == 0:
+        check_start(context, admitted, arrival.start)
     context.storage.send_part(admitted.submission_id, number, arrival)
     with context.database.write() as session:
         upload = multipart.find_upload(session, admitted.submission_id)

@@ -29,16 +29,14 @@ def admit_part(context: AppContext, submission_id: str, number: int, authorizati
     return upload
 
 
-def check_start(context: AppContext, admitted: Upload, number: int, start: bytes) -> None:
-    """Check the first bytes of an upload part; only those of part 0 say something.
+def check_start(context: AppContext, admitted: Upload, start: bytes) -> None:
+    """Check the first bytes of part 0, at least as many as `HEADER_LIMIT` if the part has them.
 
     Raises
     ------
     ProblemError
         The file cannot be scored, whatever the other upload parts contain. The upload is cancelled.
     """
-    if number > 0:
-        return
     with context.database.read() as session:
         version = session.get_one(Version, admitted.submission.version_id)
     try:

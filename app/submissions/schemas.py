@@ -46,7 +46,7 @@ class PartAddress(BaseModel):
     """Where to send an upload part in the store of the server, with PUT and without a token."""
 
     url: str
-    expires_at: datetime = Field(description="when the address ends")
+    expires_at: datetime = Field(description="when the address expires")
 
 
 class StartedView(UploadView):
