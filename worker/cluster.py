@@ -192,7 +192,7 @@ def _result(ray: Any, task: Any) -> MemoryExhausted | Trained:
         raise ProcessError(f"A training task failed:\n{error}") from error
     except ray.exceptions.RayError as error:
         raise ProcessError(
-            f"A training task was lost {RETRIES + 1} times ({first_line(error)}). "
+            f"A training task was lost, and is not retried again ({first_line(error)}). "
             "Finished shards are kept: repeat the command to continue."
         ) from error
     return result

@@ -30,13 +30,24 @@ def node(name: str, *, alive: bool = True, **resources: float) -> dict[str, Any]
     return {"NodeID": f"id of {name}", "Alive": alive, "Resources": resources} | host
 
 
+class RayError(Exception):
+    pass
+
+
+class RayTaskError(RayError):
+    pass
+
+
 class Ray:
     """A fake of Ray, whose nodes change at each look at them. A task trains when its result is taken."""
 
-    def __init__(self, *states: str, finished: bool = True) -> None:
+    exceptions = SimpleNamespace(RayError=RayError, RayTaskError=RayTaskError)
+
+    def __init__(self, *states: str, finished: bool = True, error: RayError | None = None) -> None:
         self.states: Iterator[str] = iter(states)
         self.state = ""
         self.finished = finished
+        self.error = error
         self.running: list[int] = []
 
     def nodes(self) -> list[dict[str, Any]]:
@@ -55,6 +66,8 @@ class Ray:
         return (tasks[:1], tasks[1:]) if self.finished and self.state else ([], tasks)
 
     def get(self, task: Any) -> Any:
+        if self.error:
+            raise self.error
         return task()
 
 
@@ -116,6 +129,21 @@ def test_last_node_may_be_lost_after_the_last_shard(job: Job) -> None:
     told = list(reports(Ray(*["a"] * 5, ""), job))
     assert isinstance(told[-1], NodeLost)
     assert sum(isinstance(report, Finished) for report in told) == 5
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (RayTaskError("ValueError: no such recipe"), r"A training task failed:\nValueError: no such recipe"),
+        (
+            RayError("The node died.\nSee its log."),
+            r"not retried again \(The node died\)\. Finished shards are kept: repeat",
+        ),
+    ],
+)
+def test_failed_or_lost_task_ends_the_training(error: RayError, expected: str, job: Job) -> None:
+    with pytest.raises(ProcessError, match=expected):
+        list(reports(Ray("a", error=error), job))
 
 
 @pytest.mark.parametrize("failures", [0, 2, 3])
