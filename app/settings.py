@@ -20,6 +20,11 @@ MIN_KEY_LENGTH = 32
 """Minimum length of the key that signs cookies, and of the token for `/metrics`, in characters."""
 
 
+def split_keys(value: str) -> list[str]:
+    """Return the keys in a text: the one in use first, the others behind commas or on lines of their own."""
+    return [key.strip() for key in re.split(r"[,\n]", value) if key.strip()]
+
+
 class Settings(BaseSettings):
     """The operator's settings. The name of each environment variable is ``LDSBOARD_`` and the setting's name in capitals.
 
@@ -181,10 +186,12 @@ class Settings(BaseSettings):
     """Whether CI_ISSUERS may name an issuer on this machine whose address begins with http://. Only for tests."""
 
     session_key: SecretStr = SecretStr("")
-    """Key that signs cookies, at least 32 characters; by default, the key is read from a file in the data folder."""
+    """Key that signs cookies, at least 32 characters; by default, the key is read from a file in the data folder. Further keys
+    behind commas are accepted, but sign nothing."""
 
     metrics_token: SecretStr = SecretStr("")
-    """Bearer token with which Prometheus reads `/metrics`, at least 32 characters; by default, nobody can read it."""
+    """Bearer token with which Prometheus reads `/metrics`, at least 32 characters; by default, nobody can read it. Of several
+    tokens, separated by commas, each is accepted."""
 
     scoring_processes: int = Field(default=1, ge=0, le=64)
     """Number of score files that the server evaluates at the same time; 0: only workers evaluate (`python -m app work`), which
@@ -199,9 +206,10 @@ class Settings(BaseSettings):
     @field_validator("session_key", "metrics_token")
     @classmethod
     def _check_length(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
-        if 0 < len(value) < MIN_KEY_LENGTH:
-            name = f"LDSBOARD_{str(info.field_name).upper()}"
-            raise ValueError(f"{name} needs at least {MIN_KEY_LENGTH} random characters, but has {len(value)}.")
+        for key in split_keys(value.get_secret_value()):
+            if len(key) < MIN_KEY_LENGTH:
+                name = f"LDSBOARD_{str(info.field_name).upper()}"
+                raise ValueError(f"{name} needs at least {MIN_KEY_LENGTH} random characters, but has {len(key)}.")
         return value
 
     @field_validator("trusted_proxies")
