@@ -14,15 +14,8 @@ from sqlalchemy import URL
 from app.bucket import Bucket, check_access, parse_bucket
 from app.database_url import database_url
 from app.issuers import Issuer, parse_issuers
+from app.keys import check_keys
 from ldsboard.formats.score_files import HEADER_LIMIT
-
-MIN_KEY_LENGTH = 32
-"""Minimum length of the key that signs cookies, and of the token for `/metrics`, in characters."""
-
-
-def split_keys(value: str) -> list[str]:
-    """Return the keys in a text: the one in use first, the others behind commas or on lines of their own."""
-    return [key.strip() for key in re.split(r"[,\n]", value) if key.strip()]
 
 
 class Settings(BaseSettings):
@@ -206,10 +199,7 @@ class Settings(BaseSettings):
     @field_validator("session_key", "metrics_token")
     @classmethod
     def _check_length(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
-        for key in split_keys(value.get_secret_value()):
-            if len(key) < MIN_KEY_LENGTH:
-                name = f"LDSBOARD_{str(info.field_name).upper()}"
-                raise ValueError(f"{name} needs at least {MIN_KEY_LENGTH} random characters, but has {len(key)}.")
+        check_keys(value.get_secret_value(), f"LDSBOARD_{str(info.field_name).upper()}")
         return value
 
     @field_validator("trusted_proxies")

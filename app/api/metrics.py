@@ -23,9 +23,9 @@ from structlog import get_logger
 from app.context import AppContext
 from app.db.base import now
 from app.db.models import Kind
+from app.keys import split_keys
 from app.management import queue_report
 from app.management.readiness import Part, find_faults
-from app.settings import split_keys
 from app.submissions.storage import Storage
 from app.web.dependencies import ContextDep, SettingsDep
 from app.web.request_metrics import RequestMetrics

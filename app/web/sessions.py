@@ -21,7 +21,8 @@ from starlette.types import ASGIApp
 from app.accounts.audit import Actor
 from app.accounts.users import Account
 from app.db.accounts import Role, User
-from app.settings import MIN_KEY_LENGTH, Settings, split_keys
+from app.keys import MIN_KEY_LENGTH, split_keys
+from app.settings import Settings
 from app.web.dependencies import ContextDep, client_address
 from ldsboard.problems import ProblemError
 
