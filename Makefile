@@ -122,7 +122,7 @@ check: $(VENV)/.dev ## run the linters, the type checker and the import contract
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/hadolint docker/server.Dockerfile
+	$(BIN)/hadolint docker/*.Dockerfile
 	$(BIN)/shellcheck .ci/run examples/*.sh findings/*.sh
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml docker/compose.scaled.yaml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml templates/ci/github*.yml

@@ -64,5 +64,10 @@ def check_access(endpoint: str, *credentials: SecretStr, name: str = "LDSBOARD_S
     """
     if not all(map(len, credentials)):
         raise ValueError(f"A bucket in {name} needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.")
-    if endpoint and not ENDPOINT.fullmatch(endpoint):
-        raise ValueError("AWS_ENDPOINT_URL must be an http:// or https:// URL without credentials.")
+    check_endpoint("AWS_ENDPOINT_URL", endpoint)
+
+
+def check_endpoint(name: str, url: str) -> None:
+    """Raise ValueError, with the name of the setting, if the URL of a store cannot be used; it can be empty."""
+    if url and not ENDPOINT.fullmatch(url):
+        raise ValueError(f"{name} must be an http:// or https:// URL without credentials.")

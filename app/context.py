@@ -22,6 +22,7 @@ from app.scoring.runner import Runner
 from app.scoring.sandbox.client import Sandbox
 from app.submissions import files
 from app.submissions.opened_storage import open_storage
+from app.submissions.signed_urls import check_signed_urls
 
 if TYPE_CHECKING:
     from app.settings import Settings
@@ -49,6 +50,8 @@ class AppContext:
         )
         self.presence = Presence(self.database, Use.ALONE if scores_here else Use.SERVER)
         self.storage = open_storage(settings)
+        if self.storage.takes_parts:
+            check_signed_urls(self.storage)
         self.sandbox = Sandbox.of(settings.scoring_processes)
         self._evaluator = Evaluator(
             self.database, self.storage, settings.benchmarks_dir, self.sandbox, settings.retry_seconds

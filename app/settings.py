@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Self
 
 from pydantic import Field, HttpUrl, SecretStr, TypeAdapter, ValidationInfo, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 from sqlalchemy import URL
 
-from app.bucket import Bucket, check_access, parse_bucket
 from app.database_url import database_url
 from app.issuers import Issuer, parse_issuers
 from app.keys import check_keys
+from app.store_settings import StoreSettings
 from ldsboard.formats.score_files import HEADER_LIMIT
 
 
-class Settings(BaseSettings):
+class Settings(StoreSettings):
     """The operator's settings. The name of each environment variable is ``LDSBOARD_`` and the setting's name in capitals.
 
     An invalid or unsafe value raises pydantic's ValidationError.
@@ -37,21 +37,6 @@ class Settings(BaseSettings):
 
     database_url: str = ""
     """SQLAlchemy URL of the database; by default, an SQLite file in the data folder."""
-
-    storage_url: str = ""
-    """Place of the uploaded files: a folder, or s3://BUCKET/PREFIX in an S3-compatible store; by default a folder in data_dir."""
-
-    aws_access_key_id: SecretStr = Field(default=SecretStr(""), validation_alias="AWS_ACCESS_KEY_ID")
-    """Id of the access key of the store in STORAGE_URL. Its variable, like those of the next three, has no prefix."""
-
-    aws_secret_access_key: SecretStr = Field(default=SecretStr(""), validation_alias="AWS_SECRET_ACCESS_KEY")
-    """Secret of the access key."""
-
-    aws_endpoint_url: str = Field(default="", validation_alias="AWS_ENDPOINT_URL")
-    """URL of the store; by default, that of Amazon S3 in AWS_REGION."""
-
-    aws_region: str = Field(default="", validation_alias="AWS_REGION")
-    """Region of the bucket; by default, us-east-1."""
 
     public_url: str = "http://localhost:8000"
     """URL under which users open the site."""
@@ -252,8 +237,11 @@ class Settings(BaseSettings):
                 "LDSBOARD_SCORING_PROCESSES=0 needs PostgreSQL, because workers in other processes take their work from it; "
                 "set LDSBOARD_DATABASE_URL=postgresql://…, or LDSBOARD_SCORING_PROCESSES=1."
             )
-        if self.bucket is not None:
-            check_access(self.aws_endpoint_url, self.aws_access_key_id, self.aws_secret_access_key)
+        if self.public_url.startswith("https:") and self.storage_public_url.startswith("http:"):
+            raise ValueError(
+                "LDSBOARD_STORAGE_PUBLIC_URL must begin with https://, as LDSBOARD_PUBLIC_URL does; otherwise score files can "
+                "be intercepted."
+            )
         return self
 
     def is_trusted_proxy(self, address: str) -> bool:
@@ -271,11 +259,6 @@ class Settings(BaseSettings):
         """URL of the database: `database_url`, or the default if `database_url` is empty."""
         default = URL.create("sqlite", database=str(self.data_dir.absolute() / "ldsboard.sqlite3"))
         return self.database_url or default.render_as_string(hide_password=False)
-
-    @property
-    def bucket(self) -> Bucket | None:
-        """Bucket of the uploaded files; None if they are in a folder."""
-        return parse_bucket(self.storage_url)
 
     @property
     def storage_dir(self) -> Path:

@@ -16,8 +16,8 @@ from ldsboard.arrays.scores import scores_of_shape
 from ldsboard.bundle import Bundle
 from ldsboard.cache import pulled_with_warning
 from ldsboard.core import blocks, ceiling
-from ldsboard.core.grid import to_grid
 from ldsboard.core.parallel import usable_processors
+from ldsboard.core.predictions import predict
 from ldsboard.core.products import Product
 from ldsboard.core.ranked_subsets import RankedSubsets, check_rankable, fingerprint
 
@@ -173,7 +173,7 @@ class GroundTruth:
             `threads`, except the last digits of float32 in `z_random` and `p_random`.
         progress : callable, optional
             Function that gets the fraction of the targets that are scored: a float, at most 1. It is called in this thread after
-            each block of at most 512 targets; the fractions increase, and the last one is 1.0. Ranking the margins, at the first
+            each block of at most 256 targets; the fractions increase, and the last one is 1.0. Ranking the margins, at the first
             call, comes before the first fraction. An exception in the function stops the scoring. Results do not depend on it.
 
         Returns
@@ -195,7 +195,6 @@ class GroundTruth:
         parts = self._rank_all(ALL if splits is None else splits)
         sums = blocks.score_blocks(
             scores_nN,
-            self.n_subsets,
             parts,
             self._product,
             threads=threads or usable_processors(),
@@ -230,13 +229,12 @@ class GroundTruth:
             A ValueError: the scores have the wrong shape or an unsupported type, or those of the given targets are not finite.
         """
         scores_nN = scores_of_shape(scores, self.n_train, self.n_targets)
-        chosen_t, found = np.asarray(targets, dtype=np.intp), []
-        step = max(1, blocks.MAX_BLOCK_BYTES // (8 * (self.n_train + self.n_subsets)))
-        for start in range(0, chosen_t.size, step):
-            grid = to_grid(scores_nN, chosen_t[start : start + step], self._product.route)
-            with np.errstate(over="ignore"):
-                found.append(np.ldexp(self._product(grid.whole_nb)[:, rows], -grid.exponent_b[:, None]))
-        return np.concatenate(found) if found else np.empty((0, len(self._masks[rows])))
+        chosen_t = np.asarray(targets, dtype=np.intp)
+        if not chosen_t.size:
+            return np.empty((0, len(self._masks[rows])))
+        found = predict(scores_nN, chosen_t, self._product, rows)
+        with np.errstate(over="ignore"):
+            return np.asarray(np.ldexp(found.sums_bM, -found.exponent_b[:, None]))
 
     def noise_ceiling(self, rows: slice = slice(None)) -> ceiling.NoiseCeiling:
         """Estimate the LDS that no method can be expected to exceed, from R >= 2 runs of at least 64 subsets.

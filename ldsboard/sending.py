@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ldsboard import background
 from ldsboard.arrays.scores import check_finite
 from ldsboard.client import Client, RefusedError
+from ldsboard.direct_parts import DirectParts
 from ldsboard.formats.score_files import open_scores
 from ldsboard.pending import PendingUpload, absolute
 from ldsboard.problems import ProblemError
@@ -209,8 +210,10 @@ def _send(
         if left:
             raise _file_changed(pending)
 
-    def send(part: dict[str, Any]) -> None:
-        sender.send_part(part["url"], counted(partial(whole, part), advance), part["size"])
+    def send(part: dict[str, Any], direct: DirectParts | None) -> None:
+        content = counted(partial(whole, part), advance)
+        if direct is None or not direct.send(part, content, whole(part)):
+            sender.send_part(part["url"], content, part["size"])
 
     def has_arrived(part: dict[str, Any]) -> bool:
         return bool(part["received"]) and part["sha256"] == _sha256(path, part["offset"], part["size"])
@@ -219,7 +222,8 @@ def _send(
         missing = [part for part in upload["parts"] if not has_arrived(part)]
         advance(pending.size - sum(part["size"] for part in missing))
         # After one failure this call cannot complete the upload. The caller then closes the sender, which ends the other threads.
-        background.call_all([partial(send, part) for part in missing], PARALLEL_PARTS)
+        with DirectParts(sender) if upload.get("direct") else nullcontext() as direct:
+            background.call_all([partial(send, part, direct) for part in missing], PARALLEL_PARTS)
     try:
         return sender.complete(pending.id)
     except RefusedError as error:

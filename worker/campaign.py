@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
     from worker.models import Recipe
     from worker.plan import Plan
-    from worker.training import Finished, Job, Progress
+    from worker.reports import Report
+    from worker.training import Job
 
-    ShardTrainer = Callable[[Job, Iterable[range]], Generator[Progress | Finished]]
+    ShardTrainer = Callable[[Job, Iterable[range]], Generator[Report]]
     """A function that trains shards of a job in parallel and yields reports on them."""
 
 

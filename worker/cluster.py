@@ -2,6 +2,7 @@
 
 A task returns its shard to the driver (the process that started the training), and the driver writes the file. So the nodes need
 no common disk, and a shard file is complete or absent. If a node or process is lost, Ray trains the lost shard again elsewhere.
+The driver counts the nodes while it waits: Ray itself would wait forever for a node, and ends the driver if the head is lost.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import platform
 import socket
+import time
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,17 +22,27 @@ from worker import device
 from worker.memory import OutOfMemory, is_out_of_memory
 from worker.plan import ConfigurationError
 from worker.processes import ProcessError
+from worker.reports import Finished, MemoryExhausted, NodeLost, Progress
 from worker.shards import Shard
-from worker.training import Finished, MemoryExhausted, Progress, finished_report, first_line
+from worker.training import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
 
     from worker.plan import Configuration
+    from worker.reports import Report
     from worker.training import Job
 
 RETRIES = 3
 """How often Ray retries a shard after its process or node was lost."""
+
+POLL_SECONDS = 2.0
+"""How often the nodes are counted while shards train, and the pause after a failed connection to the head."""
+
+CONNECTIONS = 3
+"""How often a connection to the head may fail before the cluster is lost. Ray would end this process after 60 seconds."""
+
+CONTINUE = "Finished shards are kept: {}, and repeat the command to continue."
 
 
 class Trained(NamedTuple):
@@ -41,7 +53,14 @@ class Trained(NamedTuple):
     where: str
 
 
-def train(job: Job, shards: Iterable[range], address: str, gpus: int) -> Generator[Progress | Finished]:
+class Node(NamedTuple):
+    """A node of the cluster: its name with its address, and how many shards it can train at once."""
+
+    name: str
+    shards: int
+
+
+def train(job: Job, shards: Iterable[range], address: str, gpus: int) -> Generator[Report]:
     """Train shards on a Ray cluster, write them, and yield reports.
 
     Parameters
@@ -61,11 +80,11 @@ def train(job: Job, shards: Iterable[range], address: str, gpus: int) -> Generat
     OutOfMemory
         The models of a group need more memory than a node has.
     ProcessError
-        A task failed, or was lost more than `RETRIES` times.
+        A task failed, or was lost more than `RETRIES` times; or the head or all nodes that can train were lost.
     """
     ray = _connect(address)
     try:
-        yield from _train(ray, job, shards, gpus)
+        yield from _train(ray, job, shards, gpus, _head(ray, address))
     finally:
         ray.shutdown()
 
@@ -98,35 +117,72 @@ def _connect(address: str) -> Any:
 
 def _check_reachable(address: str) -> None:
     """Raise ConfigurationError unless a process listens at the address. Ray itself would retry for minutes."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if not (colon and port.isdecimal()):
-        return  # with "local" or "auto", Ray itself fails at once
-    try:
-        socket.create_connection((host, int(port)), timeout=10).close()
-    except OSError as error:
+    if error := _connection_error(address):
         raise ConfigurationError(f"Cannot connect to a Ray cluster at {address}: {error}.") from error
 
 
-def _train(ray: Any, job: Job, shards: Iterable[range], gpus: int) -> Generator[Progress | Finished]:
+def _connection_error(address: str) -> OSError | None:
+    """Connect to an address, and return the error, if any."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not (colon and port.isdecimal()):
+        return None  # with "local" or "auto", Ray itself fails at once
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        return error
+    return None
+
+
+def _head(ray: Any, address: str) -> str:
+    """Return the address of the cluster's head, or of the server for ``ray://``."""
+    return address if address.startswith("ray://") else str(ray.get_runtime_context().gcs_address)
+
+
+def _train(ray: Any, job: Job, shards: Iterable[range], gpus: int, head: str) -> Generator[Report]:
+    nodes = _nodes(ray, gpus, head)
+    if not nodes:
+        need = count(gpus, "GPU") if gpus else "1 CPU"
+        raise ConfigurationError(f"expected a Ray cluster with at least {need} on a node, got none")
     task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(train_shard)
     shared, waiting = ray.put(job), iter(shards)
     running: list[Any] = []
     while True:
-        free = _capacity(ray, gpus) - len(running)  # read the capacity each time: a cluster can grow
-        running += [task.remote(shared, numbers) for numbers in islice(waiting, free)]
+        free = sum(node.shards for node in nodes.values()) - len(running)
+        # `free` is negative after a loss of nodes. If nothing is running, take a shard in any case, to see the end of `waiting`.
+        running += [task.remote(shared, numbers) for numbers in islice(waiting, max(0 if running else 1, free))]
         if not running:
             return
-        (done, *_), running = ray.wait(running)
-        yield from _write_and_report(job, _result(ray, done))
+        done, running = ray.wait(running, timeout=POLL_SECONDS)
+        for finished in done:
+            yield from _write_and_report(job, _result(ray, finished))
+        before, nodes = nodes, _nodes(ray, gpus, head)  # each time: a cluster can grow and shrink
+        for lost in before.keys() - nodes.keys():
+            yield NodeLost(before[lost].name, len(nodes))
+        if running and not nodes:
+            raise ProcessError(f"The Ray cluster lost all nodes that can train. {CONTINUE.format('add nodes')}")
 
 
-def _capacity(ray: Any, gpus: int) -> int:
-    """Return how many shards the cluster can train at once; raise ConfigurationError if the cluster can train none."""
+def _nodes(ray: Any, gpus: int, head: str) -> dict[str, Node]:
+    """Return the nodes that can train at least one shard, by their number in the cluster.
+
+    Raises
+    ------
+    ProcessError
+        No process listens at the address of the head.
+    """
+    for connection in range(CONNECTIONS):
+        if not (error := _connection_error(head)):
+            break
+        if connection == CONNECTIONS - 1:
+            text = CONTINUE.format("start the cluster again")
+            raise ProcessError(f"Lost the head of the Ray cluster, {head}: {error}. {text}") from error
+        time.sleep(POLL_SECONDS)
     unit, need = ("GPU", gpus) if gpus else ("CPU", 1)
-    found = int(ray.cluster_resources().get(unit, 0))
-    if found < need:
-        raise ConfigurationError(f"expected a Ray cluster with at least {count(need, unit)}, got {found}")
-    return found // need
+    return {
+        node["NodeID"]: Node(f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})", shards)
+        for node in ray.nodes()
+        if node["Alive"] and (shards := int(node["Resources"].get(unit, 0)) // need)
+    }
 
 
 def _result(ray: Any, task: Any) -> MemoryExhausted | Trained:
@@ -142,14 +198,14 @@ def _result(ray: Any, task: Any) -> MemoryExhausted | Trained:
     return result
 
 
-def _write_and_report(job: Job, result: MemoryExhausted | Trained) -> Generator[Progress | Finished]:
+def _write_and_report(job: Job, result: MemoryExhausted | Trained) -> Generator[Report]:
     if isinstance(result, MemoryExhausted):
         raise OutOfMemory(job.plan.group, result.reason)
     shard, configuration, where = result
     configuration.save_or_check(job.folder)  # fails if the node's arithmetic differs from this machine's
     shard.write(job.folder / "shards", configuration.digest)
     yield Progress(len(shard.accuracy), float(shard.accuracy.sum()))
-    yield finished_report(shard, where)
+    yield Finished.of(shard, where)
 
 
 def train_shard(job: Job, numbers: range) -> MemoryExhausted | Trained:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 
+from worker.reports import Finished, NodeLost
 from worker.shards import shard_name
-from worker.training import Finished
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from worker.reports import Progress, Report
     from worker.shards import Shard
-    from worker.training import Progress
 
 
 @dataclass(frozen=True)
@@ -117,11 +117,11 @@ def _bar(tally: Tally, console: Console) -> Iterator[Bar]:
         yield bar
 
 
-def show_progress(reports: Iterable[Progress | Finished], tally: Tally, console: Console, log: Log) -> None:
+def show_progress(reports: Iterable[Report], tally: Tally, console: Console, log: Log) -> None:
     """Consume all reports of a training, show the progress after each, and log the start, every shard, and the end or failure.
 
     A terminal shows a bar, and any other output, such as the file of a batch job, gets one line for each shard. Bar and lines
-    give the number of trained models, models/s, the time left and the mean accuracy.
+    give the number of trained models, models/s, the time left and the mean accuracy. A lost node is shown and logged, too.
     """
     log.write("begun", **tally.counts)
     try:
@@ -132,6 +132,9 @@ def show_progress(reports: Iterable[Progress | Finished], tally: Tally, console:
                     if not console.is_terminal:
                         name = shard_name(report.start, report.stop)
                         console.print(f"{name}: {tally.done} of {tally.models} models, {tally}", soft_wrap=True)
+                elif isinstance(report, NodeLost):
+                    log.write("lost", **report._asdict(), **tally.counts)
+                    console.print(str(report), soft_wrap=True)
                 else:
                     tally.add(report)
                     bar.update(bar.task_ids[0], completed=tally.done, figures=str(tally))

@@ -25,6 +25,7 @@ from worker.engines import ENGINES, check_engine
 from worker.memory import OutOfMemory, is_out_of_memory
 from worker.models import Augmenting
 from worker.plan import HIDDEN, Configuration, ConfigurationError, HiddenSeed, Plan
+from worker.reports import Finished, MemoryExhausted, Progress
 from worker.shards import Shard
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from worker.data import Dataset
     from worker.models import Recipe
+    from worker.reports import ProcessReport
 
 REFERENCE_SUBSET = 2**32 - 1
 """Subset number in the seeds of the reference models, which train on all examples. No subset has this number."""
@@ -47,42 +49,6 @@ class Margins(NamedTuple):
     margins_KN: NDArray[np.float32]
     accuracy_K: NDArray[np.float64]
     loss_K: NDArray[np.float64]
-
-
-class Progress(NamedTuple):
-    """A report of trained models: their number, and the sum of their accuracies."""
-
-    models: int
-    accuracy_sum: float
-
-
-class Finished(NamedTuple):
-    """A report that a shard is written.
-
-    Attributes
-    ----------
-    start, stop
-        Number of the first model, and of the last model plus 1.
-    accuracy, seconds
-        Mean accuracy of the models; processor time of their training, in seconds.
-    where
-        The machine of a cluster that trained the shard; empty for this machine.
-    """
-
-    start: int
-    stop: int
-    accuracy: float
-    seconds: float
-    where: str = ""
-
-
-class MemoryExhausted(NamedTuple):
-    """A report that memory ran out, with the error message."""
-
-    reason: str
-
-
-Report = Progress | Finished | MemoryExhausted
 
 
 class Trainer:
@@ -194,16 +160,16 @@ class Job:
         """Create the trainer that trains the models of this job."""
         return Trainer(self.plan, self.load(self.plan.recipe), self.data, self.hidden, self.kind)
 
-    def prepare(self) -> Callable[[range], Iterator[Report]]:
-        """Create a trainer; return a function that trains and writes a shard, with a `Report` after each group and at the end."""
+    def prepare(self) -> Callable[[range], Iterator[ProcessReport]]:
+        """Create a trainer; return a function that trains and writes a shard, with a report after each group and at the end."""
         trainer = self.trainer()
 
-        def work(numbers: range) -> Iterator[Report]:
+        def work(numbers: range) -> Iterator[ProcessReport]:
             try:
                 for outcome in trainer.train_shard(numbers):
                     if isinstance(outcome, Shard):
                         outcome.write(self.folder / "shards", trainer.configuration.digest)
-                        yield finished_report(outcome)
+                        yield Finished.of(outcome)
                     else:
                         yield Progress(len(outcome.accuracy_K), float(outcome.accuracy_K.sum()))
             except (MemoryError, RuntimeError) as error:
@@ -291,8 +257,3 @@ def train(job: Job, shards: Iterable[range], count: int) -> Generator[Progress |
 def first_line(error: BaseException) -> str:
     """Return the first line of an error message, without its final full stop."""
     return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
-
-
-def finished_report(shard: Shard, where: str = "") -> Finished:
-    """Return the report on a written shard."""
-    return Finished(shard.start, shard.stop, round(float(shard.accuracy.mean()), 4), round(shard.seconds, 3), where)

@@ -6,19 +6,20 @@ from datetime import timedelta
 from typing import Annotated, Any
 
 import structlog
-from fastapi import APIRouter, Depends, Header, Path, Request, Response
+from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from pydantic import Field, ValidationError
 
 from app.accounts import tokens, users
+from app.api.received_parts import PartNumber, UploadId, admit_part, check_start
 from app.api.responses import accept_file, respond_with_submission
 from app.benchmarks import catalog
 from app.context import AppContext
-from app.db.models import Version
 from app.db.uploads import Upload
+from app.errors import BusyError
 from app.results.schemas import SubmissionView
-from app.submissions import idempotency, lifecycle, multipart
+from app.submissions import idempotency, joining, lifecycle, multipart
 from app.submissions.arrivals import Arrival
 from app.submissions.field_types import Sha256
 from app.submissions.fields import SubmissionRequest
@@ -28,7 +29,6 @@ from app.web.body_limit import LIMIT_BYTES
 from app.web.dependencies import Authorization, ContextDep, ReadSession, SubmittingUser
 from app.web.open_bodies import OpenBodies
 from app.web.request_body import Body, check_limit, content_length, is_compressed, read_body
-from ldsboard.problems import ProblemError
 
 router = APIRouter(tags=["uploads"])
 log = structlog.get_logger()
@@ -56,8 +56,6 @@ UPLOAD_FIELDS = frozenset(
     | {"queue", "progress", "notice", "file_sha256", "links"}
 )
 """Fields of a submission that a caller with only the upload token sees, also those of an earlier submission of the same file."""
-
-UploadId = Annotated[str, Path(description="id from the response to the call that started the upload")]
 
 
 class NewUpload(SubmissionRequest):
@@ -139,17 +137,21 @@ def start_upload(
             lifetime = timedelta(seconds=settings.upload_seconds)
             upload_token = multipart.open_upload(session, submission, announced.sha256, settings.part_bytes, lifetime)
             upload = session.get_one(Upload, submission.id)
-        view = StartedView(**multipart.upload_view(upload).model_dump(), capability=upload_token)
+        view = StartedView(
+            **multipart.upload_view(upload, direct=context.storage.takes_parts).model_dump(), capability=upload_token
+        )
     context.preload(announced.benchmark, version.version)
     response.headers["Location"] = view.links["self"]
     return view
 
 
 @router.get("/submissions/{submission_id}/parts")
-def show_parts(session: ReadSession, submission_id: UploadId, authorization: Authorization) -> UploadView:
+def show_parts(
+    context: ContextDep, session: ReadSession, submission_id: UploadId, authorization: Authorization
+) -> UploadView:
     """Show a multipart upload: which parts have arrived, and where to send the other parts."""
     upload, _ = multipart.authorize(session, submission_id, authorization)
-    return multipart.upload_view(upload)
+    return multipart.upload_view(upload, direct=context.storage.takes_parts)
 
 
 @router.delete("/submissions/{submission_id}/parts", status_code=204)
@@ -173,14 +175,14 @@ async def send_part(
     request: Request,
     context: ContextDep,
     submission_id: UploadId,
-    number: Annotated[int, Path(ge=0, lt=2**31, description="number of the part, starting at 0")],
+    number: PartNumber,
     authorization: Authorization,
 ) -> PartView:
     """Send an upload part as raw bytes. A part that is sent again replaces the earlier one.
 
     If part 0 shows that the file cannot be scored, the upload is cancelled.
     """
-    upload = await run_in_threadpool(_admit_part, context, submission_id, number, authorization)
+    upload = await run_in_threadpool(admit_part, context, submission_id, number, authorization)
     size = upload.part_size(number)
     # Compression makes incompressible bytes slightly longer.
     length = content_length(request, size + size // 64 + 1024)
@@ -194,30 +196,11 @@ async def send_part(
             return await run_in_threadpool(_receive_part, context, upload, number, arrival)
 
 
-def _admit_part(context: AppContext, submission_id: str, number: int, authorization: str | None) -> Upload:
-    """Check access, upload state, part number and disk space before a part arrives; return the upload of the part."""
-    with context.database.read() as session:
-        upload, _ = multipart.authorize(session, submission_id, authorization)
-        multipart.check_open(upload)
-        multipart.check_part(upload, number)
-    context.storage.check_free_space(upload.part_size(number))
-    return upload
-
-
 def _receive_part(context: AppContext, admitted: Upload, number: int, arrival: Arrival) -> PartView:
     arrival.flush()
     multipart.check_part_size(admitted, number, arrival.size)
     if number == 0:
-        with context.database.read() as session:
-            version = session.get_one(Version, admitted.submission.version_id)
-        try:
-            lifecycle.check_header(version, arrival.start, admitted.submission.size)
-        except ProblemError as error:
-            # The first part shows that the file cannot be scored, whatever the other parts contain.
-            with context.database.write() as session:
-                multipart.cancel(session, admitted.submission_id, error.problem.code)
-            context.storage.delete_parts(admitted.submission_id)
-            raise
+        check_start(context, admitted, arrival.start)
     context.storage.send_part(admitted.submission_id, number, arrival)
     with context.database.write() as session:
         upload = multipart.find_upload(session, admitted.submission_id)
@@ -238,7 +221,7 @@ def complete_upload(
         finished_id = multipart.result_id(upload)
         if finished_id is None:
             multipart.check_open(upload)
-            multipart.check_complete(upload)
+            joining.check_complete(upload)
         owner = users.read_only_account(upload.submission.user)
     if finished_id is not None or account is not None:
         return respond_with_submission(context, finished_id or _complete(context, upload), account, response)
@@ -255,21 +238,30 @@ def _complete(context: AppContext, upload: Upload) -> str:
     storage.check_free_space(upload.submission.size)
     with storage.receive() as arrival:
         try:
-            for chunk in storage.join(submission_id, multipart.part_hashes(upload)):
-                arrival.write(chunk)
+            joining.join(storage, upload, arrival)
         except FileNotFoundError:
-            # The parts are deleted already: a simultaneous call completed the upload, or the upload expired.
-            with context.database.read() as session:
-                upload = multipart.find_upload(session, submission_id)
-                if (finished_id := multipart.result_id(upload)) is None:
-                    multipart.check_open(upload)
-                    raise
-                return finished_id
+            return _find_result(context, upload)
         arrival.flush()
-        multipart.check_sha256(upload, arrival.sha256)
         with accept_file(context, arrival) as session:
             upload = multipart.find_upload(session, submission_id)
             accepted_id = multipart.finish(session, storage, upload, arrival, context.quotas)
     storage.delete_parts(submission_id)
     log.info("submission.accepted" if accepted_id == submission_id else "submission.repeated", submission=accepted_id)
     return accepted_id
+
+
+def _find_result(context: AppContext, upload: Upload) -> str:
+    """Return the resulting submission of an upload of which a part is missing: a simultaneous call has completed the upload.
+
+    Otherwise raise why the file cannot be joined. Upload parts that the storage has lost count as missing from now on.
+    """
+    lost = joining.find_lost(context.storage, upload)
+    with context.database.write() as session:
+        upload = multipart.find_upload(session, upload.submission_id)
+        if (finished_id := multipart.result_id(upload)) is not None:
+            return finished_id
+        multipart.check_open(upload)
+        joining.forget(session, lost)
+    with context.database.read() as session:
+        joining.check_complete(multipart.find_upload(session, upload.submission_id))
+    raise BusyError("An upload part was sent again while the parts were joined.")

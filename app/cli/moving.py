@@ -125,9 +125,10 @@ def _storage_settings(target: Settings, settings: Settings) -> list[str]:
     """Return the shell commands that make later commands use a folder or bucket; of the access key, only the names."""
     if target.bucket is None:
         default = settings.model_copy(update={"storage_url": ""}).storage_dir
+        direct = ["unset LDSBOARD_STORAGE_PUBLIC_URL"] if target.storage_public_url else []
         if target.storage_dir.resolve() == default.resolve():
-            return ["unset LDSBOARD_STORAGE_URL"]
-        return [f"export LDSBOARD_STORAGE_URL={shlex.quote(target.storage_url)}"]
+            return [*direct, "unset LDSBOARD_STORAGE_URL"]
+        return [*direct, f"export LDSBOARD_STORAGE_URL={shlex.quote(target.storage_url)}"]
     known = {"AWS_ENDPOINT_URL": target.aws_endpoint_url, "AWS_REGION": target.aws_region}
     lines = [f"export {name}={shlex.quote(value)}" for name, value in known.items() if value]
     key = "export AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY  # with the values that this command had"

@@ -1,4 +1,4 @@
-"""Multipart uploads: start, receive upload parts in any order, complete, cancel and expire."""
+"""Multipart uploads: start, receive upload parts in any order, complete, cancel and expire; `joining` joins the parts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from app.db.uploads import Upload, UploadPart
 from app.submissions import lifecycle
 from app.submissions.schemas import PartView, UploadView
 from app.submissions.visibility import is_restricted
-from ldsboard.counts import count
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -148,32 +147,37 @@ def check_part(upload: Upload, number: int) -> None:
 
 def check_part_size(upload: Upload, number: int, size: int) -> None:
     """Raise ``upload.part`` if an upload part of `size` bytes does not have the expected size."""
-    if size != (expected := upload.part_size(number)):
-        raise ProblemError.mismatch(
-            "upload.part",
-            expected=f"{expected} bytes in upload part {number}",
-            got=f"{size} bytes",
-            hint="GET …/parts lists 'offset' and 'size' of each upload part: send 'size' bytes of the file from 'offset' on.",
-        )
+    if size != upload.part_size(number):
+        raise wrong_size(upload, number, f"{size} bytes")
+
+
+def wrong_size(upload: Upload, number: int, got: str) -> ProblemError:
+    """Return the error for an upload part that does not have the expected size; `got` names the size that it has."""
+    return ProblemError.mismatch(
+        "upload.part",
+        expected=f"{upload.part_size(number)} bytes in upload part {number}",
+        got=got,
+        hint="GET …/parts lists 'offset' and 'size' of each upload part: send 'size' bytes of the file from 'offset' on.",
+    )
 
 
 def receive_part(session: Session, storage: Storage, upload: Upload, number: int, arrival: Arrival) -> PartView:
-    """Store a received upload part, and return its response model; replace an earlier upload part with the same number.
+    """Store a received upload part as `note_part` does; the caller has called `Arrival.flush`."""
+    view = note_part(session, upload, number, arrival.sha256)
+    storage.keep_part(upload.submission_id, number, arrival)
+    return view
 
-    The caller has checked the number and the size of the upload part, and has called `Arrival.flush`.
 
-    Raises
-    ------
-    ProblemError
-        The errors of `check_standing` and `check_open`.
+def note_part(session: Session, upload: Upload, number: int, sha256: str) -> PartView:
+    """Note that an upload part has arrived, and return its response model; replace an earlier part with the same number.
+
+    The caller has checked number and size of the part. The errors are those of `check_standing` and `check_open`.
     """
     check_standing(upload.submission.user)  # may have changed while the bytes arrived
     check_open(upload)
-    part = UploadPart(submission_id=upload.submission_id, number=number, sha256=arrival.sha256, received_at=now())
-    session.merge(part)
+    session.merge(UploadPart(submission_id=upload.submission_id, number=number, sha256=sha256, received_at=now()))
     session.flush()
-    storage.keep_part(upload.submission_id, number, arrival)
-    return _part_view(upload, number, arrival.sha256)
+    return _part_view(upload, number, sha256)
 
 
 def result_id(upload: Upload) -> str | None:
@@ -184,34 +188,6 @@ def result_id(upload: Upload) -> str | None:
     if upload.stands_for is not None:
         return upload.stands_for
     return None if upload.submission.state in (State.UPLOADING, State.EXPIRED) else upload.submission_id
-
-
-def check_complete(upload: Upload) -> None:
-    """Raise ``upload.incomplete``, with the numbers of at most 20 missing upload parts, unless all upload parts have arrived."""
-    missing = sorted(set(range(upload.part_count)) - {part.number for part in upload.received})
-    if missing:
-        named = ", ".join(map(str, missing[:20])) + (", …" if len(missing) > 20 else "")  # noqa: PLR2004
-        raise ProblemError(
-            "upload.incomplete",
-            f"The upload lacks {len(missing)} of {count(upload.part_count, 'part')}: {named}.",
-            "Send the missing upload parts; GET …/parts lists all upload parts.",
-        )
-
-
-def part_hashes(upload: Upload) -> list[str]:
-    """Return the SHA-256 of each upload part of an upload that has received all its upload parts."""
-    return [part.sha256 for part in sorted(upload.received, key=lambda part: part.number)]
-
-
-def check_sha256(upload: Upload, sha256: str) -> None:
-    """Raise ``upload.hash`` if the SHA-256 of the joined upload parts is not the announced SHA-256."""
-    if sha256 != upload.sha256:
-        raise ProblemError.mismatch(
-            "upload.hash",
-            expected=f"a file with sha256 {upload.sha256}",
-            got=f"upload parts of a file with sha256 {sha256}",
-            hint="Send the wrong upload parts again (GET …/parts shows the sha256 of each upload part), or start a new upload.",
-        )
 
 
 def finish(session: Session, storage: Storage, upload: Upload, arrival: Arrival, quotas: Quotas) -> str:
@@ -263,8 +239,8 @@ def _select_open_ids() -> Select[str]:
     return select(Upload.submission_id).join(Upload.submission).where(Submission.state == State.UPLOADING)
 
 
-def upload_view(upload: Upload) -> UploadView:
-    """Return the response model of an upload and of all its upload parts, received or not.
+def upload_view(upload: Upload, *, direct: bool) -> UploadView:
+    """Return the response model of an upload and of all its upload parts, received or not; `direct` is `Storage.takes_parts`.
 
     The function does not check access: the response is only for callers who may send upload parts.
     """
@@ -277,6 +253,7 @@ def upload_view(upload: Upload) -> UploadView:
         sha256=upload.sha256,
         part_bytes=upload.part_bytes,
         expires_at=upload.expires_at,
+        direct=direct,
         parts=[_part_view(upload, number, hashes.get(number)) for number in range(upload.part_count)],
         links={"self": address, "parts": f"{address}/parts", "complete": f"{address}/complete"},
     )

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import obstore
 from obstore.store import S3Store
 
 if TYPE_CHECKING:
@@ -24,9 +25,12 @@ CODE = re.compile(r"<Code>(\w{1,60})</Code>")
 """The code of an error in an answer of the store."""
 
 
-def connect(settings: Settings, bucket: str, prefix: str, *, seconds: float, retries: int) -> S3Store:
-    """Return a store whose requests take at most so many seconds, and are repeated at most so many times."""
-    url = settings.aws_endpoint_url
+def connect(settings: Settings, bucket: str, prefix: str, *, seconds: float, retries: int, url: str = "") -> S3Store:
+    """Return a store whose requests take at most so many seconds, and are repeated at most so many times.
+
+    `url` is by default that of the settings.
+    """
+    url = url or settings.aws_endpoint_url
     client: ClientConfig = {
         "allow_http": url.startswith("http://"),
         "connect_timeout": timedelta(seconds=min(seconds, 5)),
@@ -49,6 +53,11 @@ def connect(settings: Settings, bucket: str, prefix: str, *, seconds: float, ret
         retry_config=retry,
         config=config,
     )
+
+
+def sign_put(store: S3Store, key: str, seconds: float) -> str:
+    """Return a URL with which anybody can write any bytes to a key, until so many seconds have passed; no request is made."""
+    return obstore.sign(store, "PUT", key, timedelta(seconds=seconds))
 
 
 def from_another_thread(chunks: Iterator[bytes]) -> Iterator[bytes]:

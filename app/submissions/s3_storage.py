@@ -1,8 +1,9 @@
 """Storage of score files in an S3-compatible object store, under keys below the prefix of `LDSBOARD_STORAGE_URL`.
 
 The keys are the paths of `app.submissions.folder_storage`, except that the key of an upload part ends with its SHA-256: of two
-simultaneous parts with one number, the database row decides which counts. No object ever gets other bytes. Transfers of files run
-outside of transactions. Inside, `keep` only looks whether the object is still there, since only write transactions delete files.
+simultaneous parts with one number, the database row decides which counts. No object ever gets other bytes, unless a client sends
+an upload part straight to the store. Transfers of files run outside of transactions. Inside, `keep` only looks whether the object
+is still there, since only write transactions delete files.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from obstore.exceptions import BaseError
 from app.db.base import random_id
 from app.errors import LostFileError, StorageAwayError
 from app.submissions import scratch
-from app.submissions.s3_connection import connect, from_another_thread, short_reason
-from app.submissions.storage import PARTS, Storage
+from app.submissions.s3_connection import connect, from_another_thread, short_reason, sign_put
+from app.submissions.storage import PARTS, URL_SECONDS, Storage
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -73,6 +74,8 @@ class S3Storage(Storage):
         self._slow = connect(settings, bucket, prefix, seconds=60, retries=3)
         # For calls inside of transactions, which hold up other writers.
         self._quick = connect(settings, bucket, prefix, seconds=5, retries=1)
+        self.takes_parts = bool(settings.storage_public_url)
+        self._signer = connect(settings, bucket, prefix, seconds=5, retries=1, url=settings.storage_public_url)
         self._probe()
 
     @classmethod
@@ -89,6 +92,11 @@ class S3Storage(Storage):
     def part_key(self, upload: str, number: int, sha256: str) -> str:
         """Return the key of an upload part."""
         return f"{PARTS}/{upload}/{number}-{sha256}"
+
+    def part_url(self, upload: str, number: int, sha256: str, *, inside: bool = False) -> str:
+        """Return the signed URL of an upload part. The signature covers neither size nor content: check both afterwards."""
+        self._may_hold_parts = True
+        return sign_put(self._quick if inside else self._signer, self.part_key(upload, number, sha256), URL_SECONDS)
 
     def check_free_space(self, size: int) -> None:
         """Raise ``internal.full`` if the scratch folder lacks space, ``internal.storage`` if the store is still out of reach."""
@@ -112,7 +120,7 @@ class S3Storage(Storage):
     def keep(self, arrival: Arrival) -> None:
         """Ensure that the store holds a file: send it, unless `send` did so and nothing has deleted the file since then."""
         key = self.key(arrival.sha256)
-        if arrival.sent_as != key or self._size(key) != arrival.size:
+        if arrival.sent_as != key or self.size(key) != arrival.size:
             self._send(key, arrival)
 
     def keep_part(self, upload: str, number: int, arrival: Arrival) -> None:
@@ -134,17 +142,13 @@ class S3Storage(Storage):
             with self._answers(missing=True):
                 obstore.put(self._slow, key, content, chunk_size=chunk, max_concurrency=SENDERS)
         except StorageAwayError:
-            # The file may be stored although the answer was lost. Equal keys mean equal bytes.
-            if self._size(key) != size:
+            # The file may be stored although the answer was lost. Equal keys mean equal bytes, or a file that will be refused.
+            if self.size(key) != size:
                 raise
-
-    def size(self, key: str) -> int | None:
-        """Return the size of an object; None if the store does not hold it."""
-        return self._size(key)
 
     def read(self, key: str) -> Iterator[bytes]:
         """Yield the bytes of an object in chunks of at most `CHUNK_BYTES`, each from a request of its own."""
-        size = self._size(key)
+        size = self.size(key)
         if size is None:
             self._probe()  # the answer is the same if the bucket is missing
             raise LostFileError(f"The store does not hold {key}.")
@@ -181,7 +185,7 @@ class S3Storage(Storage):
         """Return the size of each file with a SHA-256 in `hashes`. Files that the list of all objects lacks are asked for."""
         listed = {found[2]: size for key, size in self._list() if (found := HASH.fullmatch(key))}
         # Lists of some stores lag behind.
-        unlisted = {sha256: self._size(self.key(sha256)) for sha256 in set(hashes) - listed.keys()}
+        unlisted = {sha256: self.size(self.key(sha256)) for sha256 in set(hashes) - listed.keys()}
         listed |= {sha256: size for sha256, size in unlisted.items() if size is not None}
         return {sha256: listed[sha256] for sha256 in hashes if sha256 in listed}
 
@@ -236,10 +240,6 @@ class S3Storage(Storage):
             return True
         return False
 
-    def is_ready(self) -> bool:
-        """Return False if the last call failed and the store is still out of reach."""
-        return not self.is_away()
-
     def is_away(self) -> bool:
         """Return whether the last call failed and the store is still out of reach. Only then is the store asked."""
         if not self._away:
@@ -263,7 +263,8 @@ class S3Storage(Storage):
             with suppress(FileNotFoundError):  # another process that probes at the same time has deleted the object
                 obstore.delete(self._quick, key)
 
-    def _size(self, key: str) -> int | None:
+    def size(self, key: str) -> int | None:
+        """Return the size of an object; None if the store does not hold it."""
         with self._answers(), suppress(FileNotFoundError):
             return obstore.head(self._quick, key)["size"]
         return None

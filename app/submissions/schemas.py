@@ -37,8 +37,16 @@ class UploadView(BaseModel):
     sha256: str
     part_bytes: int
     expires_at: datetime = Field(description="when the upload and its upload token expire")
+    direct: bool = Field(description="whether upload parts can be sent straight to the store, see POST …/address")
     parts: list[PartView]
     links: dict[str, str]
+
+
+class PartAddress(BaseModel):
+    """Where to send an upload part in the store of the server, with PUT and without a token."""
+
+    url: str
+    expires_at: datetime = Field(description="when the address expires")
 
 
 class StartedView(UploadView):

@@ -18,9 +18,12 @@ from app.submissions import scratch
 from app.submissions.arrivals import Arrival
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
+
+URL_SECONDS = 900
+"""Seconds for which the URL of an upload part is valid."""
 
 PARTS = "arriving"
 """First component of the keys of upload parts."""
@@ -40,6 +43,9 @@ class Storage(ABC):
     unready: ClassVar[str]
     """What it means that the storage is not ready, as a sentence."""
 
+    takes_parts = False
+    """Whether clients can send upload parts straight to the storage, to the URLs of `part_url`."""
+
     def __init__(self, scratch: Path, spare: int = 0) -> None:
         self.scratch = scratch.absolute()
         self.scratch.mkdir(parents=True, exist_ok=True)
@@ -53,6 +59,13 @@ class Storage(ABC):
     @abstractmethod
     def part_key(self, upload: str, number: int, sha256: str) -> str:
         """Return the key of an upload part with this SHA-256, whether or not the part exists."""
+
+    def part_url(self, upload: str, number: int, sha256: str, *, inside: bool = False) -> str:
+        """Return a URL to which a client can send an upload part with PUT during the next `URL_SECONDS`, also several times.
+
+        With `inside`, the URL is one for this server itself, which may reach the store under another name than clients.
+        """
+        raise NotImplementedError
 
     def check_free_space(self, size: int) -> None:
         """Raise ``internal.full`` if the disk would have fewer free bytes than `spare` after storing `size` more bytes.
@@ -90,22 +103,6 @@ class Storage(ABC):
     @abstractmethod
     def keep_part(self, upload: str, number: int, arrival: Arrival) -> None:
         """Store a flushed upload part; call this method in the write transaction that stores the row of the part."""
-
-    def join(self, upload: str, hashes: Sequence[str]) -> Iterator[bytes]:
-        """Yield the bytes of all upload parts of an upload in order, in chunks.
-
-        Parameters
-        ----------
-        hashes
-            The SHA-256 of each upload part.
-
-        Raises
-        ------
-        FileNotFoundError
-            An upload part is not stored. Chunks of earlier upload parts have been yielded before.
-        """
-        for number, sha256 in enumerate(hashes):
-            yield from self.read(self.part_key(upload, number, sha256))
 
     @abstractmethod
     def read(self, key: str) -> Iterator[bytes]:
@@ -162,9 +159,9 @@ class Storage(ABC):
     def delete_parts(self, upload: str) -> None:
         """Delete all stored upload parts of an upload."""
 
-    @abstractmethod
     def is_ready(self) -> bool:
         """Return whether files can be stored and read now, as far as is known."""
+        return not self.is_away()
 
     def is_away(self) -> bool:
         """Return whether an object store is out of reach, so that no evaluation can begin; always False for a folder."""

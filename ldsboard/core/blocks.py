@@ -8,9 +8,9 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from ldsboard.core.grid import to_grid
 from ldsboard.core.kernel import KERNEL_COLUMNS
 from ldsboard.core.parallel import map_in_order
+from ldsboard.core.predictions import predict, targets_at_a_time
 from ldsboard.core.result import TargetBlock, TargetSums
 
 if TYPE_CHECKING:
@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from ldsboard.core.ranked_subsets import RankedSubsets
     from ldsboard.formats.headers import ScoreArray
 
-MAX_BLOCK_TARGETS = 512
-"""Largest number of targets in a block; the matrix product of a block of this size runs at full speed."""
+MAX_BLOCK_TARGETS = 256
+"""Largest number of targets in a block. Larger blocks are no faster, and need more new pages of memory."""
 
 MAX_BLOCK_BYTES = 2**26
-"""Memory limit, in bytes, for the grid integers and predictions of the blocks of all threads together; twice as much for BLAS. A
-block has at least `KERNEL_COLUMNS` targets all the same, because the kernel takes as long for one."""
+"""Memory limit, in bytes, for the grid integers and predictions of the blocks of all threads together; twice as much for BLAS,
+which needs the grid integers of a whole block. A block has at least `KERNEL_COLUMNS` targets all the same, because the kernel
+takes as long for one."""
 
 MIN_THREADED_PRODUCTS = 10**7
 """Number of multiplications below which starting threads costs more time than threads save."""
@@ -33,7 +34,6 @@ MIN_THREADED_PRODUCTS = 10**7
 
 def score_blocks(
     scores_nN: ScoreArray,
-    M: int,
     parts: Mapping[str, RankedSubsets],
     product: Product,
     *,
@@ -44,8 +44,6 @@ def score_blocks(
 
     Parameters
     ----------
-    M
-        Number of all subsets.
     parts
         The subsets of each part, by name.
     product
@@ -56,20 +54,22 @@ def score_blocks(
         Function to call in this thread after each block, with the fraction of the targets that are scored. If it raises an
         exception, blocks that are in progress end, no other block begins, and the exception is raised.
     """
-    n, N = scores_nN.shape
-    # BLAS inflates the masks for each block, and therefore has blocks of twice the size.
-    fitting = (2 if product.route.name == "blas" else 1) * MAX_BLOCK_BYTES // (8 * (n + M))
-    threads = max(1, min(threads, fitting // KERNEL_COLUMNS, -(-N // KERNEL_COLUMNS)))
+    (n, N), M = scores_nN.shape, product.n_subsets
+    if product.by_tiles:
+        limit, of_thread, of_target = MAX_BLOCK_BYTES, 8 * n * targets_at_a_time(n, product), 8 * M
+    else:
+        limit, of_thread, of_target = 2 * MAX_BLOCK_BYTES, 0, 8 * (n + M)
+    fitting = limit // (of_thread + KERNEL_COLUMNS * of_target)
+    threads = max(1, min(threads, fitting, -(-N // KERNEL_COLUMNS)))
     share = -(-N // threads)
-    targets = min(fitting // threads, share + -share % KERNEL_COLUMNS)
+    targets = min((limit // threads - of_thread) // of_target, share + -share % KERNEL_COLUMNS)
     targets = min(MAX_BLOCK_TARGETS, max(KERNEL_COLUMNS, targets - targets % KERNEL_COLUMNS))
     # Parts with the same subsets, as on an open benchmark, are scored once.
     distinct = {id(part): part for part in parts.values()}
 
     def score_block(first: int) -> dict[int, TargetBlock]:
-        grid = to_grid(scores_nN, slice(first, first + targets), product.route)
-        predictions_bM = product(grid.whole_nb)
-        return {key: part.score_block(predictions_bM, grid, first, product.route) for key, part in distinct.items()}
+        predictions = predict(scores_nN, range(first, min(first + targets, N)), product)
+        return {key: part.score_block(predictions, first, product.route) for key, part in distinct.items()}
 
     def scored_blocks() -> Generator[dict[int, TargetBlock], None, None]:
         firsts = range(0, N, targets)

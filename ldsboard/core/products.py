@@ -68,6 +68,16 @@ class Product:
         self._masks, self._device, self.route = masks, device, kernel.choose_route()
         self._sums = _sums_with(masks, device, self.route)
 
+    @property
+    def n_subsets(self) -> int:
+        """Number of subsets M."""
+        return len(self._masks)
+
+    @property
+    def by_tiles(self) -> bool:
+        """Whether the sums of a few targets at a time are as fast as those of many: with the compiled kernel they are."""
+        return self._device is None and self.route.name != "blas"
+
     def __call__(self, grid_nb: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the sums of grid integers, float64 (n, b), over the examples of each subset: float64 (b, M)."""
         return self._sums(grid_nb)

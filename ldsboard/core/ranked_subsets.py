@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ldsboard.arrays.packed import PackedMasks
-    from ldsboard.core.grid import GridBlock
+    from ldsboard.core.predictions import Predictions
 
 TILE_NUMBERS = 2**17
 """Number of predictions that are ranked at a time. It is small enough for ranking to stay in the processor's cache, and for sums
@@ -85,32 +85,28 @@ class RankedSubsets:
         """Number of subsets."""
         return int(self.margins.ranks_bM.shape[1])
 
-    def score_block(
-        self, predictions_bM: NDArray[np.float64], grid: GridBlock, first: int, route: kernel.Route
-    ) -> TargetBlock:
+    def score_block(self, predictions: Predictions, first: int, route: kernel.Route) -> TargetBlock:
         """Score a block of b neighbouring targets, and return the results.
 
         Parameters
         ----------
-        predictions_bM
-            Predictions for all rows of the masks, not only for `rows`; sums of grid integers, float64 (b, M).
-        grid
-            The scores of the block, as grid integers.
+        predictions
+            Predictions of the block for all rows of the masks, not only for `rows`.
         first
             Index of the first target of the block.
         route
             The kernel or BLAS; without the kernel, numpy ranks the predictions, with the same bits.
         """
-        n, b = grid.whole_nb.shape
+        b = len(predictions.sums_bM)
         block = TargetBlock.empty(slice(first, first + b), self.size)
         # Rounding changes a prediction by at most half a grid step for each example of the largest subset. Sums of scores of
         # typical magnitude over random halves of the examples have a standard deviation of sqrt(n) / 2 times this magnitude. The
         # grid loss is the ratio of these two numbers.
-        block.grid_loss_b[:] = self.largest_subset / math.sqrt(n) / grid.typical_b
+        block.grid_loss_b[:] = self.largest_subset / math.sqrt(predictions.n_train) / predictions.typical_b
         step = max(1, TILE_NUMBERS // self.size)
         for start in range(0, b, step):
             tile = slice(start, min(start + step, b))
-            predictions_tM = predictions_bM[tile, self.rows]
+            predictions_tM = predictions.sums_bM[tile, self.rows]
             margins = self.margins.rows(first + tile.start, first + tile.stop)
             ranked = None
             if route.name != "blas" and self.size >= FEW_SUBSETS:
@@ -120,7 +116,7 @@ class RankedSubsets:
             else:
                 ranking, expanded = rank_integers(predictions_tM), margins.expanded()
                 block.add(tile, ranking, spearman(ranking, expanded), spearman_influence(ranking, expanded))
-            if (rounded_t := np.flatnonzero(grid.rounded_b[tile])).size:
+            if (rounded_t := np.flatnonzero(predictions.rounded_b[tile])).size:
                 # The first prediction is subtracted, so that equal predictions have a standard deviation of exactly 0.
                 rounded_tM = predictions_tM[rounded_t]
                 spread_t = (rounded_tM - rounded_tM[:, :1]).std(axis=1)

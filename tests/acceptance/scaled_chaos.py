@@ -19,7 +19,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import obstore
-import yaml
 from sqlalchemy import select
 
 from app.db.models import Submission
@@ -29,19 +28,14 @@ from tests.app.service import PATIENCE_SECONDS, ROOT, Service, until
 from tests.openstack_swift import BUCKET, Swift
 from tests.postgresql import running_cluster
 from tests.processes import children
+from tests.scaled_topology import SCALED, SERVERS, WORK, WORKERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.postgresql import Cluster
 
-COMPOSE = yaml.safe_load((ROOT / "docker/compose.scaled.yaml").read_text())["services"]
-WORKERS = COMPOSE["worker"]["deploy"]["replicas"]
 EXAMPLE = dict(re.findall(r"^(\w+)=(.*)$", (ROOT / "docker/.env.example").read_text(), re.MULTILINE))
-SCALED = {
-    "scoring_processes": int(COMPOSE["server"]["environment"]["LDSBOARD_SCORING_PROCESSES"]),
-    "storage_url": EXAMPLE["LDSBOARD_STORAGE_URL"],
-}
 
 UNUSABLE = 2
 """Exit status of a server or worker that cannot use the bucket when it starts."""
@@ -65,11 +59,8 @@ class ScaledChaos(Chaos):
             ExitStack() as held,
         ):
             shared = {"data_dir": self.folder / "data", "database_url": self.cluster.create()}
-            shared |= SETTINGS | self.store.settings("") | SCALED
-            services = [
-                held.enter_context(Service(self.folder / str(number), **shared))
-                for number in range(COMPOSE["server"]["deploy"]["replicas"])
-            ]
+            shared |= SETTINGS | self.store.settings("") | SCALED | {"storage_url": EXAMPLE["LDSBOARD_STORAGE_URL"]}
+            services = [held.enter_context(Service(self.folder / str(number), **shared)) for number in range(SERVERS)]
             self.first, self.environment, self.killed = services[0], services[0].environment, []
             self.workers_log = self.folder / "workers.log"
             self.workers = [self._start_worker() for _ in range(WORKERS)]
@@ -78,8 +69,7 @@ class ScaledChaos(Chaos):
 
     def _run_worker(self) -> subprocess.Popen[bytes]:
         with self.workers_log.open("ab") as log:
-            command = [sys.executable, "-u", "-m", "app", *COMPOSE["worker"]["command"]]
-            return subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=log, stderr=log)
+            return subprocess.Popen(WORK, cwd=ROOT, env=self.environment, stdout=log, stderr=log)
 
     def _start_worker(self) -> subprocess.Popen[bytes]:
         ready = self.workers_log.read_bytes().count(b"Press Ctrl-C") if self.workers_log.exists() else 0

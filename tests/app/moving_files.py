@@ -24,6 +24,7 @@ from app.db.uploads import UploadPart
 from app.settings import Settings
 from app.submissions import multipart
 from app.submissions.opened_storage import open_storage
+from tests.app.multipart_upload import read_parts
 from tests.app.service import ROOT, variable
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ class Installation:
         assert sorted(storage.stored_hashes()) == sorted(found)
         assert storage.upload_ids() == [self.upload]
         hashes = [hashlib.sha256(content).hexdigest() for content in PARTS]
-        assert b"".join(storage.join(self.upload, hashes)) == b"".join(PARTS)
+        assert read_parts(storage, self.upload, hashes) == b"".join(PARTS)
 
     def put(self, place: str, sha256: str, content: bytes) -> None:
         """Store other bytes under the key of a score file."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from tests.app.service import npy
 if TYPE_CHECKING:
     import httpx
 
+    from app.submissions.storage import Storage
     from tests.app.benchmarks import Example
     from tests.app.service import Service
 
@@ -24,6 +25,12 @@ def float64_file(example: Example, seed: int = 0) -> bytes:
 def stored_uploads(service: Service) -> list[str]:
     """Return the names of the folders and files in which uploads arrive; a folder is named after its submission."""
     return [path.name for path in (service.settings.storage_dir / "arriving").iterdir()]
+
+
+def read_parts(storage: Storage, upload: str, hashes: list[str]) -> bytes:
+    """Return the bytes of the upload parts with these SHA-256, one after the other."""
+    keys = [storage.part_key(upload, number, sha256) for number, sha256 in enumerate(hashes)]
+    return b"".join(chunk for key in keys for chunk in storage.read(key))
 
 
 class MultipartUpload:
@@ -45,7 +52,7 @@ class MultipartUpload:
             self.view = response.json()
         return response
 
-    def started(self) -> MultipartUpload:
+    def started(self) -> Self:
         """Start the upload and return it."""
         response = self.start()
         assert response.status_code == 201, response.text

@@ -15,12 +15,15 @@ from ldsboard.formats.score_files import HEADER_LIMIT
 from ldsboard.problems import PROBLEMS
 from tests.app.benchmarks import write_benchmark
 from tests.app.commands import run_in_process
+from tests.app.direct_upload import direct_service
 from tests.app.service import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.app.benchmarks import Example
     from tests.app.service import Service
+    from tests.openstack_swift import Swift
 
 GUIDE = (ROOT / "docs/how-to/use-the-api.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```bash\n(.*?)^```$", GUIDE, re.DOTALL | re.MULTILINE)
@@ -30,15 +33,21 @@ BLOCKS = re.findall(r"^```bash\n(.*?)^```$", GUIDE, re.DOTALL | re.MULTILINE)
 def printed(small_part_service: Service, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The output of each command block of the guide, run in a folder with a score file of three upload parts."""
     folder: Path = tmp_path_factory.mktemp("guide")
-    example = write_benchmark(folder, "fashion5k-mlp", n=600, N=40)
-    np.save(folder / "fashion5k.npy", example.scores().astype(np.float64))
+    example = written_example(folder)
     small_part_service.publish(example.folder)
     assert run_in_process(small_part_service, "snapshot", "fashion5k-mlp").exit_code == 0
-    address = {
-        "LDSBOARD_SERVER": small_part_service.url,
-        "LDSBOARD_TOKEN": small_part_service.token("reading-the-guide"),
-    }
-    command = ["bash", "-euo", "pipefail", "-c", "echo; echo ===\n".join(BLOCKS)]
+    return run_blocks(small_part_service, folder, BLOCKS)
+
+
+def written_example(folder: Path) -> Example:
+    example = write_benchmark(folder, "fashion5k-mlp", n=600, N=40)
+    np.save(folder / "fashion5k.npy", example.scores().astype(np.float64))
+    return example
+
+
+def run_blocks(service: Service, folder: Path, blocks: list[str]) -> list[str]:
+    address = {"LDSBOARD_SERVER": service.url, "LDSBOARD_TOKEN": service.token("reading-the-guide")}
+    command = ["bash", "-euo", "pipefail", "-c", "echo; echo ===\n".join(blocks)]
     environment = os.environ | address
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -46,8 +55,8 @@ def printed(small_part_service: Service, tmp_path_factory: pytest.TempPathFactor
 
 
 def test_guide_commands_run_and_their_files_are_scored(printed: list[str]) -> None:
-    assert len(printed) == len(BLOCKS) == 27
-    for place in (1, 11):
+    assert len(printed) == len(BLOCKS) == 28
+    for place in (1, 12):
         shown = json.loads(printed[place])
         assert shown["state"] in {"queued", "scoring", "scored"}
     assert shown["method"] == "in-parts"
@@ -78,7 +87,16 @@ def test_guide_repeated_call_returns_the_same_id(printed: list[str]) -> None:
 
 
 def test_guide_lists_all_parts_as_received(printed: list[str]) -> None:
-    assert [part["received"] for part in json.loads(printed[10])["parts"]] == [True, True, True]
+    assert [part["received"] for part in json.loads(printed[11])["parts"]] == [True, True, True]
+
+
+def test_guide_sends_a_part_straight_to_the_store(swift: Swift, tmp_path: Path) -> None:
+    with direct_service(swift, tmp_path, written_example(tmp_path)) as service:
+        printed = run_blocks(service, tmp_path, BLOCKS[:13])
+    assert swift.url in (tmp_path / "address.json").read_text()
+    (arrived,) = [json.loads(line) for line in printed[10].splitlines() if line]
+    assert arrived == json.loads(printed[11])["parts"][0]
+    assert json.loads(printed[12])["state"] in {"queued", "scoring", "scored"}
 
 
 def test_guide_error_codes_match_the_service() -> None:

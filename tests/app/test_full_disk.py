@@ -74,7 +74,7 @@ def test_part_and_completion_are_rejected_when_the_disk_is_full(service: Service
         arrival.write(upload.content)
         arrival.flush()
         multipart.receive_part(session, storage, upload_row, 0, arrival)
-        upload.view = multipart.upload_view(upload_row).model_dump() | {"capability": upload_token}
+        upload.view = multipart.upload_view(upload_row, direct=False).model_dump() | {"capability": upload_token}
     files = service.files()
     for answer in (upload.put_part(0), upload.complete()):
         assert (answer.status_code, answer.json()["code"]) == (507, "internal.full")

@@ -95,8 +95,8 @@ def test_printed_settings_work_when_pasted_and_hold_no_secret(installation: Inst
 def test_default_folder_needs_no_setting(tmp_path: Path, migrated: Path, swift: Swift) -> None:
     installation = Installation(tmp_path, migrated, swift, "bucket")
     installation.fill(*SMALL)
-    printed = installation.moved("--storage", str(tmp_path / "data/files"))
-    assert printed.splitlines()[-1].strip() == "unset LDSBOARD_STORAGE_URL"
+    printed = installation.move("--storage", str(tmp_path / "data/files"), LDSBOARD_STORAGE_PUBLIC_URL=swift.url).stdout
+    assert printed.split()[-4:] == ["unset", "LDSBOARD_STORAGE_PUBLIC_URL", "unset", "LDSBOARD_STORAGE_URL"]
     assert "The old files are kept, unchanged: in the bucket s3://scores/" in printed
     installation.assert_complete("")
 

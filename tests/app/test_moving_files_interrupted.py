@@ -179,7 +179,8 @@ def test_object_that_the_store_cuts_or_loses_is_noticed(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = installation.place("target", "bucket")
-    monkeypatch.setattr(S3Storage, "size", lambda *_: 17)
+    write = S3Storage.write
+    monkeypatch.setattr(S3Storage, "write", lambda storage, key, *_: write(storage, key, iter([bytes(17)]), 17))
     message = installation.refusal("--storage", place)
     assert "The target holds 17 bytes of " in message
     monkeypatch.undo()

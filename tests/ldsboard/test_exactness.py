@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from ldsboard import GroundTruth, lds
 from ldsboard.arrays.masks import pack_masks
-from ldsboard.core import blocks, grid, ranked_subsets
+from ldsboard.core import blocks, grid, predictions, ranked_subsets
 from tests.ldsboard.definition import result_bits
 
 if TYPE_CHECKING:
@@ -122,8 +122,9 @@ def test_block_and_tile_sizes_change_no_bit(
 @pytest.mark.parametrize("numbers", [1, 1000, 2**30])
 def test_chunk_size_changes_no_bit(numbers: int, large: Large, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = result_bits(lds(*large))
-    monkeypatch.setattr(grid, "CHUNK_NUMBERS", numbers)
-    assert result_bits(lds(*large)) == expected
+    for module, name in ((grid, "CHUNK_NUMBERS"), (predictions, "ROUNDED_NUMBERS"), (predictions, "ROUNDED_FOR_BLAS")):
+        monkeypatch.setattr(module, name, numbers)
+        assert result_bits(lds(*large)) == expected
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])

@@ -16,7 +16,7 @@ from scipy import stats
 
 from ldsboard import GroundTruth, ProblemError, lds, scoring
 from ldsboard.arrays.masks import pack_masks
-from ldsboard.core import blocks
+from ldsboard.core import predictions
 from ldsboard.core.ranking import MAX_SUBSETS
 from ldsboard.groundtruth import MAX_RANKED_PARTS
 
@@ -256,7 +256,8 @@ def test_predict_returns_the_sums_that_score_ranks(make_problem: MakeProblem, mo
     whole = truth.predict(scores, [7, 2, 2, 8])
     assert whole.tolist() == expected_tM
     assert truth.predict(scores, [7, 2, 2, 8], slice(3, 20)).tolist() == [row[3:20] for row in expected_tM]
-    monkeypatch.setattr(blocks, "MAX_BLOCK_BYTES", 1)
+    monkeypatch.setattr(predictions, "ROUNDED_NUMBERS", 1)
+    monkeypatch.setattr(predictions, "KERNEL_COLUMNS", 1)
     assert truth.predict(scores, np.array([7, 2, 2, 8])).tolist() == expected_tM
     assert truth.predict(scores, []).shape == (0, 40)
     rho = truth.score(scores).per_target[[7, 2]]

@@ -88,9 +88,9 @@ def test_exception_in_progress_stops_the_scoring(
     begun = []
     score_block = RankedSubsets.score_block
 
-    def note(part: RankedSubsets, predictions: Any, grid: Any, first: int, route: Any) -> Any:
+    def note(part: RankedSubsets, predictions: Any, first: int, route: Any) -> Any:
         begun.append(first)
-        return score_block(part, predictions, grid, first, route)
+        return score_block(part, predictions, first, route)
 
     def stop(fraction: float) -> None:
         if fraction > 0.04:  # after the second block

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,11 +22,12 @@ import numpy as np
 
 from tests.app.benchmarks import write_benchmark
 from tests.load.clients import BENCHMARK, BURST_BENCHMARK, distinct, reading, send_and_wait, send_burst, waits
-from tests.load.topology import SERVERS, Topology
+from tests.load.topology import Topology
+from tests.scaled_topology import SERVERS
 from tests.siege.report import Report
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 n, N, PUBLIC, RANKING = 5000, 1000, 200, 800
 FILES, CLIENTS = 80, 4
@@ -71,17 +73,31 @@ class Sustained:
 
 def sustain(topology: Topology, files: Sequence[Path]) -> Sustained:
     """Send all files while the leaderboard is read."""
-    before = topology.processor_seconds() | {"clients": own_seconds()}
-    with reading(topology.services) as reads:
+    with used_by_each(topology) as used, reading(topology.services) as reads:
         seconds = send_and_wait(topology.services, files, CLIENTS)
-    after = topology.processor_seconds() | {"clients": own_seconds()}
     waited = [wait for each in waits(topology.services[0]).values() for wait in each]
-    return Sustained(seconds, waited, reads, {name: after[name] - before[name] for name in after})
+    return Sustained(seconds, waited, reads, used)
+
+
+@contextmanager
+def used_by_each(topology: Topology) -> Iterator[dict[str, float]]:
+    """Yield a dictionary that holds, after the ``with`` block, the processor seconds of each process in the block."""
+    used: dict[str, float] = {}
+    before = topology.processor_seconds() | {"clients": own_seconds()}
+    yield used
+    after = topology.processor_seconds() | {"clients": own_seconds()}
+    used |= {name: after[name] - before[name] for name in after}
 
 
 def own_seconds() -> float:
     """Return the processor seconds of this process."""
     return sum(os.times()[:2])
+
+
+def show_processors(report: Report, used: dict[str, float], files: int) -> None:
+    """Print the processor seconds of each process."""
+    for name, seconds in used.items():
+        report.line(f"processor seconds of {name}", f"{seconds:10.2f}   {1000 * seconds / files:6.0f} ms a file")
 
 
 def show(report: Report, workers: int, found: Sustained, files: int) -> None:
@@ -93,8 +109,7 @@ def show(report: Report, workers: int, found: Sustained, files: int) -> None:
     report.line("from complete to scored, median and 95 %", quantiles(found.waits))
     report.line("leaderboard reads per second", f"{len(found.reads) / found.seconds:10.1f}")
     report.line("a read of the leaderboard, median and 95 %", quantiles(found.reads))
-    for name, seconds in found.processors.items():
-        report.line(f"processor seconds of {name}", f"{seconds:10.2f}   {1000 * seconds / files:6.0f} ms a file")
+    show_processors(report, found.processors, files)
 
 
 def quantiles(seconds: Sequence[float]) -> str:
@@ -106,7 +121,8 @@ def quantiles(seconds: Sequence[float]) -> str:
 def show_burst(report: Report, topology: Topology) -> None:
     """Send a burst of small files of many users, and print how long each kind of user waits."""
     example_scores = np.random.default_rng(2).normal(size=(n, BURST_TARGETS)).astype(np.float32)
-    seconds = send_burst(topology.services, example_scores, BURST, SENDERS)
+    with used_by_each(topology) as used:
+        seconds = send_burst(topology.services, example_scores, BURST, SENDERS)
     total, found = sum(BURST.values()), waits(topology.services[0])
     report.section(
         f"A burst: {total} files of {n} x {BURST_TARGETS} by {len(BURST)} users, first all of the user with 100"
@@ -115,6 +131,7 @@ def show_burst(report: Report, topology: Topology) -> None:
     for kind in ("user-of-1-", "user-of-10-", "user-of-100"):
         of_kind = [wait for user, each in found.items() if user.startswith(kind) for wait in each]
         report.line(f"wait of a {kind.rstrip('-')}, median and 95 %", quantiles(of_kind))
+    show_processors(report, used, total)
 
 
 def main() -> None:

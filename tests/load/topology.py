@@ -6,23 +6,19 @@ Commands and settings are those of ``docker/compose.scaled.yaml``.
 from __future__ import annotations
 
 import subprocess
-import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Self
 
 import psutil
-import yaml
 
 from tests.app.service import PATIENCE_SECONDS, ROOT, Service, until
 from tests.openstack_swift import Swift
 from tests.postgresql import running_cluster
+from tests.scaled_topology import SCALED, SERVERS, WORK
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
-
-COMPOSE = yaml.safe_load((ROOT / "docker/compose.scaled.yaml").read_text())["services"]
-SERVERS = int(COMPOSE["server"]["deploy"]["replicas"])
 
 
 class Topology:
@@ -50,9 +46,8 @@ class Topology:
             cluster = held.enter_context(running_cluster(durable=True))
             (self._folder / "store").mkdir()
             store = held.enter_context(Swift(self._folder / "store"))
-            shared = store.settings("board") | self._settings
+            shared = store.settings("board") | SCALED | self._settings
             shared |= {"data_dir": self._folder / "data", "database_url": cluster.create()}
-            shared["scoring_processes"] = int(COMPOSE["server"]["environment"]["LDSBOARD_SCORING_PROCESSES"])
             self.services = [
                 held.enter_context(Service(self._folder / f"server-{number}", **shared)) for number in range(SERVERS)
             ]
@@ -71,9 +66,8 @@ class Topology:
         for number in range(self._count):
             log = self._folder / f"worker-{number + 1}.log"
             with log.open("ab") as output:
-                command = [sys.executable, "-m", "app", *COMPOSE["worker"]["command"]]
                 environment = self.services[0].environment
-                worker = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
+                worker = subprocess.Popen(WORK, cwd=ROOT, env=environment, stdout=output, stderr=output)
             self._held.callback(self._stop, worker)
             self._processes[f"worker {number + 1}"] = worker.pid
             until(lambda log=log: b"Evaluating" in log.read_bytes(), f"a worker that is ready; its log is {log}")  # type: ignore[misc]

@@ -15,7 +15,8 @@ from worker import device, recipes
 from worker.__main__ import main
 from worker.data import digits
 from worker.plan import HiddenSeed
-from worker.training import Job, Progress, Trainer, prepare_folder, train
+from worker.reports import Progress
+from worker.training import Job, Trainer, prepare_folder, train
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,13 +11,15 @@ from rich.console import Console
 
 from worker.processes import ProcessError
 from worker.progress import Log, Tally, show_progress
-from worker.training import Finished, Progress
+from worker.reports import Finished, NodeLost, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-REPORTS: list[Progress | Finished] = [
+    from worker.reports import Report
+
+REPORTS: list[Report] = [
     Progress(4, 3.6),
     Progress(4, 3.8),
     Finished(8, 16, 0.925, 1.5),
@@ -66,6 +68,24 @@ def test_log_has_one_line_per_shard_and_survives_restart(tmp_path: Path) -> None
     assert (shard["done"], shard["models"]) == (16, 20)
     assert "time" in shard
     assert log.path.parent.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_lost_node_is_shown_and_logged(tmp_path: Path, *, terminal: bool) -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=terminal, width=200, color_system=None)
+    reports: list[Report] = [Progress(4, 3.6), NodeLost("b (10.0.0.2)", 1), NodeLost("a (10.0.0.1)", 0)]
+    show_progress(reports, Tally(20, 8, 7.2, 12), console, log := Log.in_folder(tmp_path))
+    assert "Lost node b (10.0.0.2): 1 node left. Its unfinished shards are trained again.\n" in screen.getvalue()
+    assert "Lost node a (10.0.0.1): 0 nodes left.\n" in screen.getvalue()
+    assert lines(log)[1] | {"time": ""} == {
+        "time": "",
+        "event": "lost",
+        "node": "b (10.0.0.2)",
+        "left": 1,
+        "done": 12,
+        "models": 20,
+    }
 
 
 def test_log_records_failed_training(tmp_path: Path) -> None:

@@ -67,17 +67,21 @@ class Attributions(NamedTuple):
             rho of each target on the public subsets, float64 (N,).
         """
         targets_t = shown_targets(rho_N)
-        high, high_scores, low, low_scores = [], [], [], []
-        for target in targets_t:
-            scores_n: NDArray[np.floating] = np.ascontiguousarray(scores_nN[:, target])
-            high.append(np.argsort(-scores_n, kind="stable")[:EXAMPLES])
-            low.append(np.argsort(scores_n, kind="stable")[:EXAMPLES])
-            high_scores.append(scores_n[high[-1]].astype(np.float64))
-            low_scores.append(scores_n[low[-1]].astype(np.float64))
-        predictions_tM = truth.predict(scores_nN, targets_t, public)
-        return cls(
-            targets_t, np.array(high), np.array(high_scores), np.array(low), np.array(low_scores), predictions_tM
+        shown_tn: NDArray[np.floating] = np.ascontiguousarray(scores_nN[:, targets_t].T)
+        high_tk = np.array([_highest(scores_n) for scores_n in shown_tn])
+        low_tk = np.array([_highest(-scores_n) for scores_n in shown_tn])
+        high, low = (
+            np.take_along_axis(shown_tn, found_tk, axis=1).astype(np.float64) for found_tk in (high_tk, low_tk)
         )
+        return cls(targets_t, high_tk, high, low_tk, low, truth.predict(scores_nN, targets_t, public))
+
+
+def _highest(scores_n: NDArray[np.floating]) -> NDArray[np.int64]:
+    """Return the indices of the `EXAMPLES` highest scores, the highest first; those of equal scores are in ascending order."""
+    place = max(0, scores_n.size - EXAMPLES)
+    least = np.partition(scores_n, place)[place]
+    found = np.flatnonzero(scores_n >= least)
+    return found[np.argsort(-scores_n[found], kind="stable")][:EXAMPLES]
 
 
 def shown_targets(rho_N: NDArray[np.float64]) -> NDArray[np.int64]:

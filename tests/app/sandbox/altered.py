@@ -24,19 +24,19 @@ WAIT_BEFORE_EACH_TARGET = """
 import os, sys
 from app.scoring.sandbox import heartbeat
 from ldsboard.core import blocks
-from ldsboard.core.grid import to_grid
+from ldsboard.core.predictions import predict
 
 heartbeat.BEAT_SECONDS = 0.01
 blocks.MAX_BLOCK_TARGETS = 1
 gate, fork_server = sys.argv.pop(1), os.getpid()
 
-def wait_and_convert(*arguments):
+def wait_and_predict(*arguments):
     if os.getpid() != fork_server:
         with open(gate) as file:
             file.read()
-    return to_grid(*arguments)
+    return predict(*arguments)
 
-blocks.to_grid = wait_and_convert
+blocks.predict = wait_and_predict
 """
 
 SEND_FILE_INSTEAD_OF_ANSWER = """
