@@ -9,7 +9,8 @@ from alembic import context
 from app.db import review_links, uploads, webhooks  # noqa: F401 -- these modules define tables
 from app.db.base import Base
 from app.db.integrity import missing_references
-from app.db.migration import MigrationError, is_own_table
+from app.db.migration import MigrationError, is_of_later_release, is_own_table, note_oldest, revision
+from app.db.presence import check_running
 from app.db.sessions import Database
 
 
@@ -30,8 +31,11 @@ def run() -> None:
                 connection=connection, target_metadata=Base.metadata, render_as_batch=True, include_name=is_own_table
             )
             before = context.get_context().get_current_heads()
-            with context.begin_transaction():
-                context.run_migrations()
+            if not is_of_later_release(connection, context.script):
+                with context.begin_transaction():
+                    context.run_migrations()
+                check_running(connection, note_oldest(connection, context.script))
+            context.config.attributes["revision"] = revision(connection)
             migrated = context.get_context().get_current_heads() != before
             if is_sqlite and migrated and (missing := missing_references(connection)):
                 raise MigrationError(

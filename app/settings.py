@@ -13,11 +13,9 @@ from sqlalchemy import URL
 
 from app.database_url import database_url
 from app.issuers import Issuer, parse_issuers
+from app.keys import check_keys
 from app.store_settings import StoreSettings
 from ldsboard.formats.score_files import HEADER_LIMIT
-
-MIN_KEY_LENGTH = 32
-"""Minimum length of the key that signs cookies, and of the token for `/metrics`, in characters."""
 
 
 class Settings(StoreSettings):
@@ -166,10 +164,12 @@ class Settings(StoreSettings):
     """Whether CI_ISSUERS may name an issuer on this machine whose address begins with http://. Only for tests."""
 
     session_key: SecretStr = SecretStr("")
-    """Key that signs cookies, at least 32 characters; by default, the key is read from a file in the data folder."""
+    """Key that signs cookies, at least 32 characters; by default, the key is read from a file in the data folder. Further keys
+    behind commas are accepted, but sign nothing."""
 
     metrics_token: SecretStr = SecretStr("")
-    """Bearer token with which Prometheus reads `/metrics`, at least 32 characters; by default, nobody can read it."""
+    """Bearer token with which Prometheus reads `/metrics`, at least 32 characters; by default, nobody can read it. Of several
+    tokens, separated by commas, each is accepted."""
 
     scoring_processes: int = Field(default=1, ge=0, le=64)
     """Number of score files that the server evaluates at the same time; 0: only workers evaluate (`python -m app work`), which
@@ -184,9 +184,7 @@ class Settings(StoreSettings):
     @field_validator("session_key", "metrics_token")
     @classmethod
     def _check_length(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
-        if 0 < len(value) < MIN_KEY_LENGTH:
-            name = f"LDSBOARD_{str(info.field_name).upper()}"
-            raise ValueError(f"{name} needs at least {MIN_KEY_LENGTH} random characters, but has {len(value)}.")
+        check_keys(value.get_secret_value(), f"LDSBOARD_{str(info.field_name).upper()}")
         return value
 
     @field_validator("trusted_proxies")

@@ -12,6 +12,8 @@ down_revision = '0026'
 branch_labels = None
 depends_on = None
 
+oldest_code = '0027'
+
 DROP = """
 DO $$
 DECLARE found record;

@@ -23,6 +23,7 @@ from structlog import get_logger
 from app.context import AppContext
 from app.db.base import now
 from app.db.models import Kind
+from app.keys import split_keys
 from app.management import queue_report
 from app.management.readiness import Part, find_faults
 from app.submissions.storage import Storage
@@ -53,14 +54,15 @@ async def _check_token(request: Request, settings: SettingsDep) -> None:
     ProblemError
         ``auth.missing`` or ``auth.invalid``: the request lacks the token.
     """
-    expected = settings.metrics_token.get_secret_value()
+    expected = split_keys(settings.metrics_token.get_secret_value())
     if not expected:
         raise HTTPException(status.HTTP_404_NOT_FOUND)
     given = request.headers.get("authorization")
     if given is None:
         raise ProblemError("auth.missing", "The request has no Authorization header.", _HINT)
     scheme, _, value = given.partition(" ")
-    if scheme.lower() != "bearer" or not secrets.compare_digest(value.strip().encode(), expected.encode()):
+    known = [secrets.compare_digest(value.strip().encode(), token.encode()) for token in expected]
+    if scheme.lower() != "bearer" or not any(known):
         raise ProblemError("auth.invalid", "The Authorization header does not hold the token for metrics.", _HINT)
 
 

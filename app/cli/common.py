@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from app.db.migration import MigrationError, upgrade
+from app.db.migration import MigrationError, revisions, upgrade
 from app.db.sessions import Database
 from app.leaderboard.ranking import Ranker
 from app.settings import Settings
@@ -26,6 +26,7 @@ LONGEST_MESSAGE = 1900
 def migrate_database() -> Settings:
     """Create the data folder, and migrate the database to the newest schema; return the settings.
 
+    If a later release has migrated the database, and this one can use it, the command goes on after a note.
     Only the server's own user can read the folder afterwards. If the migration fails, the command prints the error and ends.
     """
     settings = Settings()
@@ -33,9 +34,11 @@ def migrate_database() -> Settings:
     # The database holds hidden results at full precision, so only the server's own user may read the folder.
     settings.data_dir.chmod(0o700)
     try:
-        upgrade(settings.resolved_database_url)
+        found = upgrade(settings.resolved_database_url)
     except MigrationError as error:
         raise fail(error) from None
+    if found not in revisions():
+        typer.echo(f"Note: The database has schema {found} of a later release, which this release can use.", err=True)
     return settings
 
 

@@ -37,7 +37,7 @@ from sqlalchemy.types import NullType
 
 from app.db import review_links, uploads, webhooks  # noqa: F401 -- these modules define tables
 from app.db.base import Base
-from app.db.migration import is_own_table
+from app.db.migration import VERSION_TABLE, is_own_table
 from app.db.sessions import NUL
 
 if TYPE_CHECKING:
@@ -45,9 +45,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Column, ColumnElement, Connection, Table
     from sqlalchemy.engine import Dialect
-
-VERSION_TABLE = "alembic_version"
-"""Table in which Alembic keeps the revision of the schema. A migration fills this table, so its row is not copied."""
 
 BATCH = 100
 """Number of rows that are in memory at a time. A row of `Measurement` or `Attribution` can hold some 100 KB."""
@@ -88,6 +85,7 @@ def known_tables() -> Mapping[str, Table]:
 
 def filled_tables(connection: Connection) -> dict[str, int]:
     """Return the number of rows of each table that holds rows, whichever software made the table."""
+    # A migration fills the table with the revision.
     names = [name for name in inspect(connection).get_table_names() if name != VERSION_TABLE]
     counts = {name: connection.scalar(select(func.count()).select_from(table(name))) or 0 for name in names}
     return {name: rows for name, rows in counts.items() if rows}

@@ -17,12 +17,14 @@ import psycopg
 from sqlalchemy import bindparam, text
 
 from app.db.backends import own_connection
+from app.db.migration import MigrationError, revisions
 from app.errors import BusyError
 
 if TYPE_CHECKING:
     from collections.abc import Container
     from datetime import datetime
 
+    from sqlalchemy import Connection
     from sqlalchemy.orm import Session
 
     from app.db.sessions import Database
@@ -36,6 +38,8 @@ NAME = "ldsboard"
 UPLOADS = 0x1D5B0A32
 """First of the two keys of the advisory lock for each single upload whose file is arriving."""
 
+SCHEMAS = 0x1D5B0A34
+"""First of the two keys of the shared lock of each server and worker; the second key is the newest revision that it knows."""
 
 LOCK_UPLOAD = "SELECT pg_advisory_lock_shared(%s, %s)"
 """Statement that takes the lock of an upload. It is shared, because uploads with the same second key must not wait."""
@@ -67,6 +71,7 @@ class Presence:
         self._connection: Any = None
         self._leading = False
         if self._is_postgresql:
+            self._schema = int(revisions()[0])  # once: the folder of a running process may get a later release
             self._connect()
 
     @property
@@ -164,8 +169,15 @@ class Presence:
                         "Another server or worker uses the database in LDSBOARD_DATABASE_URL. Stop it, or set "
                         "LDSBOARD_DATABASE_URL to another database. Only servers with LDSBOARD_SCORING_PROCESSES=0 share one."
                     )
+        connection.execute("SELECT pg_advisory_lock_shared(%s, %s)", (SCHEMAS, self._schema))
         for submission_id in self._uploads:
             connection.execute(LOCK_UPLOAD, (UPLOADS, _key(submission_id)))
+
+
+OLDEST_SCHEMA = text(
+    "SELECT min(objid::bigint) FROM pg_locks WHERE locktype = 'advisory' AND classid = :key AND objsubid = 2 AND granted "
+    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
 
 
 class Process(NamedTuple):
@@ -196,6 +208,32 @@ def processes(session: Session) -> list[Process]:
         _, use, host, pid = name.split("/")
         found.append(Process(use, host, pid, since, leads))
     return found
+
+
+def check_running(connection: Connection, oldest: str | None) -> None:
+    """Check that all running servers and workers can use the schema to which a transaction has migrated the database.
+
+    For SQLite nothing is checked: the operator stops the only server first.
+
+    Parameters
+    ----------
+    oldest
+        The oldest revision whose code can use the schema, if known.
+
+    Raises
+    ------
+    MigrationError
+        A server or a worker belongs to an older release.
+    """
+    if connection.dialect.name != "postgresql" or oldest is None:
+        return
+    running = connection.scalar(OLDEST_SCHEMA, {"key": SCHEMAS})
+    if running is not None and running < int(oldest):
+        raise MigrationError(
+            f"The database is not migrated: a server or worker of an earlier release, of schema {running:04}, uses it, and the "
+            f"new schema needs schema {oldest} or later. Stop all servers and workers of earlier releases, or upgrade to the "
+            "releases in between first (docs/how-to/operate.md)."
+        )
 
 
 class _Arriving:

@@ -19,7 +19,7 @@ from sqlalchemy import URL, select
 
 from app import data_lock
 from app.db import copying
-from app.db.migration import upgrade
+from app.db.migration import revision, revisions, upgrade
 from app.db.models import File
 from app.db.sessions import Database
 from app.errors import DamagedFileError, StorageAwayError
@@ -78,13 +78,17 @@ def back_up(settings: Settings, database: Database, folder: Path, show: Callable
     Raises
     ------
     BackupError
-        The folder holds something else or is in use, or score files are being deleted all the time.
+        The folder holds something else or is in use, score files are being deleted all the time, or a later release has migrated
+        the database: this release would leave out what it does not know.
     CopyError
         The copied rows differ from the installation's.
     StorageAwayError
         The store of the score files is out of reach.
     """
     folder = folder.absolute()
+    with database.engine.connect() as connection:
+        if (found := revision(connection)) not in revisions():
+            raise BackupError(f"The database has schema {found} of a later release. Make the backup with that release.")
     _check_folder(settings, folder)
     folder.mkdir(mode=0o700, exist_ok=True)
     try:

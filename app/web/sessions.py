@@ -12,14 +12,17 @@ from contextlib import suppress
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, Form, Request
+from itsdangerous import TimestampSigner
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 from starlette.middleware.sessions import SessionMiddleware
+from starlette.types import ASGIApp
 
 from app.accounts.audit import Actor
 from app.accounts.users import Account
 from app.db.accounts import Role, User
-from app.settings import MIN_KEY_LENGTH, Settings
+from app.keys import MIN_KEY_LENGTH, split_keys
+from app.settings import Settings
 from app.web.dependencies import ContextDep, client_address
 from ldsboard.problems import ProblemError
 
@@ -31,33 +34,38 @@ KEY_FILE = "session-key"
 def install(app: FastAPI, settings: Settings) -> None:
     """Add the middleware that reads and writes the session cookie.
 
-    If the settings contain no session key, the file `KEY_FILE` in the data folder contains the key. A missing file is created.
+    If the settings contain no session key, the file `KEY_FILE` in the data folder contains the key. A missing file is created. If
+    there are several keys, the first signs.
 
     Raises
     ------
     RuntimeError
-        The key in the file is too short.
+        A key in the file is too short.
     """
-    app.add_middleware(
-        SessionMiddleware,
-        secret_key=_session_key(settings),
-        session_cookie=COOKIE,
-        max_age=LIFETIME_SECONDS,
-        same_site="lax",
-        https_only=settings.public_url.startswith("https:"),
-    )
+    https_only = settings.public_url.startswith("https:")
+    app.add_middleware(_Sessions, keys=_session_keys(settings), https_only=https_only)
 
 
-def _session_key(settings: Settings) -> str:
-    """Return the key that signs cookies: from the settings, or from a file in the data folder, which is created if missing.
+class _Sessions(SessionMiddleware):
+    """Cookies that the first of several keys signs; those that another one of the keys has signed are valid, too."""
+
+    def __init__(self, app: ASGIApp, keys: list[str], *, https_only: bool) -> None:
+        super().__init__(
+            app, keys[0], session_cookie=COOKIE, max_age=LIFETIME_SECONDS, same_site="lax", https_only=https_only
+        )
+        self.signer = TimestampSigner(keys[::-1])  # of several keys, it signs with the last
+
+
+def _session_keys(settings: Settings) -> list[str]:
+    """Return the keys of cookies: from the settings, or from a file in the data folder, which is created if missing.
 
     Raises
     ------
     RuntimeError
-        The key in the file has fewer than `MIN_KEY_LENGTH` characters.
+        A key in the file has fewer than `MIN_KEY_LENGTH` characters, or there is none.
     """
-    if key := settings.session_key.get_secret_value():
-        return key
+    if keys := split_keys(settings.session_key.get_secret_value()):
+        return keys
     path = settings.data_dir / KEY_FILE
     if not path.exists():
         # Written under another name first: with an empty key, anybody could sign cookies.
@@ -69,13 +77,14 @@ def _session_key(settings: Settings) -> str:
         with suppress(FileExistsError):  # another process created the key first
             path.hardlink_to(partial)
         partial.unlink()
-    key = path.read_text()
-    if len(key) < MIN_KEY_LENGTH:
+    keys = split_keys(path.read_text())
+    shortest = min(map(len, keys), default=0)
+    if shortest < MIN_KEY_LENGTH:
         raise RuntimeError(
-            f"The session key in {path} has {len(key)} characters; at least {MIN_KEY_LENGTH} are required. "
+            f"A session key in {path} has {shortest} characters; at least {MIN_KEY_LENGTH} are required. "
             "Delete the file, and the server will create a new key."
         )
-    return key
+    return keys
 
 
 def sign_in(request: Request, user: User) -> None:

@@ -99,6 +99,9 @@ def variable(setting: str) -> str:
 class Service:
     """A server process, its data folder, and an HTTP client for it."""
 
+    root = ROOT
+    """The folder of the code; a test can replace it by another release."""
+
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.settings = Settings(**{"data_dir": folder / "data"} | UNLIMITED | settings)
         self.settings.data_dir.mkdir(parents=True, exist_ok="data_dir" in settings)
@@ -123,6 +126,10 @@ class Service:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop the server, if it was started, and close the database and the client."""
         if self._process is not None:
             self.stop()
         self.client.close()
@@ -133,14 +140,14 @@ class Service:
         """Run an operator's command in a process, with the settings of this server or another environment."""
         command = [sys.executable, "-m", "app", *arguments]
         return subprocess.run(
-            command, cwd=ROOT, env=environment or self.environment, capture_output=True, text=True, check=False
+            command, cwd=self.root, env=environment or self.environment, capture_output=True, text=True, check=False
         )
 
     def start(self) -> None:
         """Start the server and wait until it is ready."""
         command = [sys.executable, "-m", MODULE, "serve", "--port", str(self.port)]
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=log, stderr=log)
+            self._process = subprocess.Popen(command, cwd=self.root, env=self.environment, stdout=log, stderr=log)
         until(self._ready, f"a ready server; its log is {self.log}")
 
     def _ready(self) -> bool:

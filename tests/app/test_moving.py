@@ -14,7 +14,7 @@ from sqlalchemy import delete, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from app.accounts import users
-from app.db import copying
+from app.db import copying, migration
 from app.db.accounts import Audit, Token, User
 from app.db.base import Base
 from app.db.migration import upgrade
@@ -65,7 +65,7 @@ def test_every_table_of_the_schema_has_a_model_that_is_copied(tmp_path: Path) ->
     with closing(Database(url)) as database, database.read() as session:
         found = session.scalars(text("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")).all()
         assert copying.unknown_columns(session.connection()) == []
-    assert named.stdout.split() == sorted({*found} - {copying.VERSION_TABLE})
+    assert named.stdout.split() == sorted({*found} - {migration.VERSION_TABLE})
 
 
 def test_table_without_a_model_stops_the_move(

@@ -68,6 +68,8 @@ def test_environment_variables_set_the_settings(monkeypatch: pytest.MonkeyPatch)
         ("scoring_processes", 0),
         ("scoring_processes", 65),
         ("metrics_token", "x" * 31),
+        ("metrics_token", f"{'x' * 32},{'y' * 31}"),
+        ("session_key", f"{'x' * 32}\n{'y' * 31}"),
     ],
 )
 def test_unsafe_values_are_rejected(name: str, value: Any) -> None:

@@ -279,7 +279,7 @@ def test_session_key_file_is_readable_only_by_its_owner(sign_in_service: Service
     assert len(path.read_text()) >= 40
 
 
-@pytest.mark.parametrize("kept", ["", "short"])
+@pytest.mark.parametrize("kept", ["", "short", f"{'x' * 32}\nshort", ",\n"])
 def test_short_session_key_is_rejected(tmp_path: Path, kept: str) -> None:
     (tmp_path / "session-key").write_text(kept)
     with pytest.raises(RuntimeError, match="at least 32 are required"):
