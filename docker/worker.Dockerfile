@@ -10,7 +10,7 @@ ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 RAY_USAGE_STATS_ENABLED=0 HOME=
 WORKDIR /srv/ldsboard
 COPY pyproject.toml setup.py README.md LICENSE constraints.txt ./
 COPY ldsboard ldsboard
-# Only wheels, in the tested versions. torch itself fixes the versions of its CUDA libraries. There are no hashes, unlike in
+# Only wheels, in the tested versions. torch itself fixes the versions of most CUDA libraries. There are no hashes, unlike in
 # server.Dockerfile. The compiler builds the library's kernel, and is removed again. So is the library's source: commands run here,
 # and would import it in place of the installed library.
 # hadolint ignore=DL3008

@@ -70,6 +70,7 @@ ROUTES = {
         "dry run",
     ),
     "PUT /api/v1/submissions/{submission_id}/parts/{number}": ("part sent again",),
+    "POST /api/v1/submissions/{submission_id}/parts/{number}/arrived": ("part sent again",),  # writes the same row
     "DELETE /api/v1/submissions/{submission_id}/parts": ("upload begun and cancelled",),
     "POST /api/v1/submissions/{submission_id}/complete": ("practice submission", "ranked submission"),
     "PATCH /api/v1/submissions/{submission_id}": ("edit with the longest values",),
@@ -110,6 +111,7 @@ EXEMPT = {
     "DELETE /api/v1/users/me": "ends the account",
     "POST /account/delete": "ends the account",
     "POST /account/export": "reads",
+    "POST /api/v1/submissions/{submission_id}/parts/{number}/address": "signs, and writes nothing",
 }
 """Routes that one account cannot use to fill the disk, and why."""
 
