@@ -156,7 +156,7 @@ class Presence:
     def _connect(self) -> None:
         self._leading = False
         self._connection = connection = own_connection(self._engine)
-        name = f"{NAME}/{self._use.value}/{socket.gethostname()[:30]}/{os.getpid()}"
+        name = f"{NAME}/{self._use.value}/{process_name()}"
         connection.execute("SELECT set_config('application_name', %s, false)", (name,))
         shared = {Use.SERVER: [SERVERS], Use.WORKER: [WORKERS], Use.ALONE: []}[self._use]
         exclusive = [] if shared else [SERVERS, WORKERS]
@@ -172,6 +172,11 @@ class Presence:
         connection.execute("SELECT pg_advisory_lock_shared(%s, %s)", (SCHEMAS, self._schema))
         for submission_id in self._uploads:
             connection.execute(LOCK_UPLOAD, (UPLOADS, _key(submission_id)))
+
+
+def process_name() -> str:
+    """Return the name of this process for the operator: HOST/PID."""
+    return f"{socket.gethostname()[:30]}/{os.getpid()}"
 
 
 OLDEST_SCHEMA = text(

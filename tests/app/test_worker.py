@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 from itertools import count
@@ -14,7 +15,8 @@ from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import URL, select, text
 
 from app.cli.work import libpq_address
-from app.db.models import Event, State
+from app.db.models import Evaluation, Event, State
+from app.management import queue_report
 from app.settings import Settings
 from tests.app.service import PATIENCE_SECONDS, ROOT, Service, npy, until
 
@@ -134,11 +136,17 @@ def test_evaluation_of_a_killed_worker_is_given_to_another(
     first = scaled.start_worker()
     scaled.holder(submission_id)
     first.kill()
-    scaled.start_worker()
+    second = scaled.start_worker()
     scaled.holder(submission_id, first)
     scaled.gate.unlink()
     scaled.assert_scored_once(submission_id, lds)
     assert "requeued: its worker has ended" in _details(scaled, submission_id)
+    with scaled.service.database.read() as session:
+        (lost,) = queue_report.lost(session)
+    ended = [f"{socket.gethostname()[:30]}/{worker.pid}" for worker in (first, second)]
+    assert (lost.named.submission_id, lost.state, lost.worker, lost.by) == (submission_id, "scored", *ended)
+    assert f"event=evaluation.lost evaluation={_evaluation(scaled, submission_id)}" in scaled.log.read_text()
+    assert f"worker={ended[0]}" in scaled.log.read_text()
 
 
 def test_thawed_worker_saves_nothing_while_another_scores(
@@ -219,6 +227,11 @@ def _tickets(scaled: Scaled) -> int:
     with scaled.service.database.read() as session:
         found = session.scalar(text("SELECT count(*) FROM procrastinate_jobs WHERE queue_name <> 'recovery'"))
         return int(found or 0)
+
+
+def _evaluation(scaled: Scaled, submission_id: str) -> int:
+    with scaled.service.database.read() as session:
+        return session.scalars(select(Evaluation.id).where(Evaluation.submission_id == submission_id)).one()
 
 
 def _details(scaled: Scaled, submission_id: str) -> list[str | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 import httpx
@@ -174,11 +174,12 @@ def test_account_is_approved_once(admin: SignedInUser, sign_in_service: Service)
 
 def test_page_names_what_runs_and_failed_and_escapes_texts() -> None:
     named = Named("0123456789abcdef", 3, "ours", "ann", "toy", 2, "ranked")
-    since, error = now() - timedelta(minutes=5), "ValueError('<script>alert(1)</script>')"
+    noon, hour, second = datetime(2026, 11, 30, 12, tzinfo=UTC), timedelta(hours=1), timedelta(seconds=1)
+    since, error = noon, "ValueError('<script>alert(1)</script>')"
     text = render(
         "admin.html",
         form="the-csrf-token",
-        time=now(),
+        time=noon + hour,
         faults={},
         queue=Queue(
             {"ranked": Waiting(1200, 3, since), "practice": Waiting(), "rescoring": Waiting(1, 0, since)},
@@ -186,12 +187,16 @@ def test_page_names_what_runs_and_failed_and_escapes_texts() -> None:
             failed={"ranked": 101, "rescoring": 1},
             held=4,
         ),
-        running=[Running(named, since, 2, 40), Running(named, since, 1, None)],
+        running=[Running(named, "machine-1/17", since, 2, 40), Running(named, None, since, 1, None)],
         processes=[
             Process("worker", "machine-1", "17", since, leads=False),
             Process("server", "machine-1", "18", since, leads=True),
         ],
-        lost=[Lost("0123456789abcdef", "ours", "ann", since)],
+        lost=[
+            Lost(named, "machine-2/9", noon, noon + 31 * second, "scored", "machine-1/17", noon + 33 * second),
+            Lost(named, "machine-2/8", noon - 24 * hour, noon, "running", "machine-1/17", noon),
+            Lost(named._replace(kind="rescoring"), "machine-2/7", noon, noon, "queued", None, None),
+        ],
         failed=[Failed(named, 4, since, error), Failed(named._replace(kind="rescoring"), 4, None, None)],
         accounts=[],
         max_accounts=50,
@@ -200,15 +205,20 @@ def test_page_names_what_runs_and_failed_and_escapes_texts() -> None:
         boards=[],
         scorer_version=1,
     )
-    running, processes, failed = Markup(text).tables
+    running, processes, lost, failed = Markup(text).tables
     assert processes[1:] == [
-        ["worker", "machine-1", "17", "5 min"],
-        ["server leads: deletes, ranks and calls webhooks", "machine-1", "18", "5 min"],
+        ["worker", "machine-1", "17", "60 min"],
+        ["server leads: deletes, ranks and calls webhooks", "machine-1", "18", "60 min"],
     ]
-    assert "workers that died were scoring these files" in text
+    file, scored = "ours toy, version 2, ranked", "scored by machine-1/17 at 12:00:33"
+    assert lost[1:] == [
+        ["machine-2/9", "12:00:00", file, "ann", "12:00:31", scored],
+        ["machine-2/8", "2026-11-29 12:00:00", file, "ann", "12:00:00", "being scored by machine-1/17 since 12:00:00"],
+        ["machine-2/7", "12:00:00", "ours toy, version 2, rescoring", "ann", "12:00:00", "waits in the queue"],
+    ]
     assert running[1:] == [
-        ["ours toy, version 2, ranked", "ann", "5 min", "2", "40 %"],
-        ["ours toy, version 2, ranked", "ann", "5 min", "1", "–"],  # noqa: RUF001 -- the dash of empty cells
+        ["ours toy, version 2, ranked", "ann", "machine-1/17", "60 min", "2", "40 %"],
+        ["ours toy, version 2, ranked", "ann", "unknown", "60 min", "1", "–"],  # noqa: RUF001 -- the dash of empty cells
     ]
     assert failed[1][1:5] == ["ann", f"{since:%Y-%m-%d %H:%M} UTC", "4", error]
     assert failed[2][2:5] == ["see the log", "4", "see the log"]
