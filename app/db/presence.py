@@ -215,6 +215,11 @@ def processes(session: Session) -> list[Process]:
     return found
 
 
+def count_workers(session: Session) -> int:
+    """Return the number of workers that are connected to the database now."""
+    return sum(process.use == Use.WORKER.value for process in processes(session))
+
+
 def check_running(connection: Connection, oldest: str | None) -> None:
     """Check that all running servers and workers can use the schema to which a transaction has migrated the database.
 

@@ -1,4 +1,7 @@
-"""Find the evaluations whose worker has died, and the tickets that are missing: what the periodic task of the workers does."""
+"""Find the evaluations whose worker has died, and the tickets that are missing.
+
+The periodic task of the workers does this, and so does the server that leads, because the last worker can die, too.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,9 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from app.db.sessions import Database
+
+STALLED_SECONDS = 30.0
+"""Seconds without a heartbeat after which a worker counts as dead."""
 
 TAKEN_TICKETS = text(
     "SELECT job.id, worker.last_heartbeat, worker.last_heartbeat >= now() - make_interval(secs => :seconds) "

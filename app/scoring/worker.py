@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from app.db.presence import Presence
     from app.scoring.evaluator import Evaluator
 
-HEARTBEAT_SECONDS, STALLED_SECONDS = 10.0, 30.0
-"""Seconds between two heartbeats of a worker, and seconds without one after which the worker counts as dead."""
+HEARTBEAT_SECONDS = 10.0
+"""Seconds between two heartbeats of a worker, which counts as dead after `lost_evaluations.STALLED_SECONDS` without one."""
 
 STOP_SECONDS, RELEASE_SECONDS = 7.0, 2.0
 """Seconds within which a worker ends its work once it is asked to stop, and seconds of it for requeueing what still runs."""
@@ -120,7 +120,7 @@ class Worker:
                     fetch_job_polling_interval=POLL_SECONDS,
                     shutdown_graceful_timeout=STOP_SECONDS - 2 * RELEASE_SECONDS,
                     update_heartbeat_interval=HEARTBEAT_SECONDS,
-                    stalled_worker_timeout=STALLED_SECONDS,
+                    stalled_worker_timeout=lost_evaluations.STALLED_SECONDS,
                     delete_jobs="always",
                     install_signal_handlers=False,
                 )
@@ -152,8 +152,9 @@ class Worker:
         Also try again to delete the files that this worker could not delete.
         """
         manager = self._app.job_manager
-        stalled: list[Job] = list(await manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_SECONDS))
-        await self._in_thread(RECOVERY, lambda: lost_evaluations.recover(self._evaluator.database, STALLED_SECONDS))
+        seconds = lost_evaluations.STALLED_SECONDS
+        stalled: list[Job] = list(await manager.get_stalled_jobs(seconds_since_heartbeat=seconds))
+        await self._in_thread(RECOVERY, lambda: lost_evaluations.recover(self._evaluator.database, seconds))
         for job in stalled:
             if job.id is not None:
                 # Only after the commit above: without its ticket, an evaluation that is still claimed would count as lost.

@@ -16,7 +16,7 @@ from app.db.base import now
 from app.db.models import Evaluation, State, Submission
 from app.db.sessions import Database
 from app.db.tickets import Queue, note_ticket
-from app.management import moderation, queue_report
+from app.management import moderation, queue_report, recovery
 from app.scoring import lost_evaluations, queue
 from tests.app.benchmarks import write_benchmark
 from tests.app.harness import ServiceHarness
@@ -143,6 +143,19 @@ def test_lost_evaluation_is_queued_again(
     assert claimed.claimed_at <= found.seen_at <= found.at
     with harness.database.read() as session:
         assert queue.held(session, claimed) is None
+
+
+def test_server_that_leads_requeues_what_the_last_worker_held(harness: ServiceHarness, toy: Example) -> None:
+    submission_id = harness.accept(npy(toy.scores()))
+    _claim(harness, _begin_ticket(harness, heartbeat_age=29.0))
+    recovery.recover_lost(harness.database, None, harness.presence)
+    assert harness.state(submission_id) == State.SCORING
+    with harness.database.write() as session:
+        session.execute(text("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '31 s'"))
+    recovery.recover_lost(harness.database, None, harness.presence)
+    assert harness.state(submission_id) == State.QUEUED
+    with harness.database.read() as session:
+        assert queue_report.queue_state(session).running["ranked"] == 0
 
 
 def _lost(harness: ServiceHarness) -> list[queue_report.Lost]:

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
+from pydantic import SecretStr
 from sqlalchemy import URL, select, text
 
 from app.cli.work import libpq_address
 from app.db.models import Evaluation, Event, State
+from app.db.presence import count_workers
 from app.management import queue_report
 from app.settings import Settings
 from tests.app.service import PATIENCE_SECONDS, ROOT, Service, npy, until
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from tests.postgresql import Cluster
 
 pytestmark = pytest.mark.server
+
+TOKEN = "only-prometheus-knows-these-32-characters"
 
 SEEDS = count(1)
 """Seeds of the score files, which all differ."""
@@ -80,7 +84,8 @@ class Scaled:
 @pytest.fixture(scope="module")
 def served(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory, toy: Example) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("scaled")
-    with Service(folder, database_url=cluster.create(), scoring_processes=0) as service:
+    settings = {"scoring_processes": 0, "metrics_token": SecretStr(TOKEN)}
+    with Service(folder, database_url=cluster.create(), **settings) as service:
         service.publish(toy.folder)
         yield service
 
@@ -115,6 +120,20 @@ def test_two_workers_score_what_the_server_accepts(scaled: Scaled, send: Callabl
         scaled.assert_scored_once(submission_id, lds)
     until(lambda: _listed(scaled) >= {submission_id for submission_id, _ in sent}, "all submissions on the board")
     until(lambda: _tickets(scaled) == 0, "no tickets that are left")
+
+
+def test_server_knows_how_many_workers_are_connected(scaled: Scaled) -> None:
+    def connected() -> int:
+        with scaled.service.database.read() as session:
+            return count_workers(session)
+
+    assert connected() == 0
+    first, _ = scaled.start_worker(), scaled.start_worker()
+    until(lambda: connected() == 2, "two workers")
+    first.kill()
+    until(lambda: connected() == 1, "one worker")
+    answer = scaled.service.client.get(f"{scaled.service.url}/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
+    assert "\nldsboard_connected_workers 1.0\n" in answer.text
 
 
 def test_killed_server_leaves_its_submission_to_the_workers(

@@ -114,6 +114,7 @@ def test_page_shows_queue_versions_and_disk(admin: SignedInUser) -> None:
     for expected in ("Ranked", "Practice", "Rescorings", "Held by bans", "sqlite, schema", "Scorer version", " GB of "):
         assert expected in text
     assert "Not ready" not in text
+    assert "No worker is connected" not in text
     assert ["toy", "1", "1", "current"] in [row for table in Markup(response.text).tables for row in table]
     assert Markup(response.text).all("script") == []
 
@@ -181,6 +182,7 @@ def test_page_names_what_runs_and_failed_and_escapes_texts() -> None:
         form="the-csrf-token",
         time=noon + hour,
         faults={},
+        needs_worker=True,
         queue=Queue(
             {"ranked": Waiting(1200, 3, since), "practice": Waiting(), "rescoring": Waiting(1, 0, since)},
             running={"ranked": 2},
@@ -224,7 +226,14 @@ def test_page_names_what_runs_and_failed_and_escapes_texts() -> None:
     assert failed[2][2:5] == ["see the log", "4", "see the log"]
     whole = " ".join(text.split())
     assert "<script>" not in text
-    for expected in ("1,200", "oldest: <time", "to be retried: 3", "102 evaluations, newest first; shown: 2"):
+    for expected in (
+        "1,200",
+        "oldest: <time",
+        "to be retried: 3",
+        "No worker is connected.</strong>",
+        "<code>python -m app work</code>",
+        "102 evaluations, newest first; shown: 2",
+    ):
         assert expected in whole
 
 
