@@ -12,6 +12,7 @@ import psycopg
 import structlog
 from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Status
+from procrastinate.manager import JobManager
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.db.backends import IDLE_SECONDS, PostgreSQL
@@ -75,6 +76,7 @@ class Worker:
         options = {**PostgreSQL.connect_args, "options": f"-c idle_in_transaction_session_timeout={IDLE_SECONDS}s"}
         connector = procrastinate.PsycopgConnector(conninfo=address, kwargs=options, min_size=1, max_size=8)
         self._app = procrastinate.App(connector=connector)
+        self._app.job_manager = _Tickets(connector)
         for queue in Queue:
             self._app.task(name=queue.value, queue=queue.value, pass_context=True)(self._score)
         # The lock keeps calls from piling up while all workers are frozen. A call is never retried, which would break the lock.
@@ -164,6 +166,19 @@ class Worker:
 
     async def _in_thread(self, name: str, work: Callable[[], Any]) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._threads[name], work)
+
+
+class _Tickets(JobManager):
+    """The tickets, one of which another worker may have deleted meanwhile: this one was frozen, or both delete a stalled one."""
+
+    async def finish_job_by_id_async(self, job_id: int, status: Status, delete_job: bool) -> None:
+        """Delete a ticket that this worker has used, or that is stalled."""
+        try:
+            await super().finish_job_by_id_async(job_id, status, delete_job)
+        except ConnectorException as error:
+            if not isinstance(error.__cause__, psycopg.errors.RaiseException):
+                raise
+            log.warning("ticket.gone", about="another worker has deleted the ticket", ticket=job_id)
 
 
 async def _first(*awaitables: Any) -> None:
