@@ -17,8 +17,9 @@ import psycopg
 from sqlalchemy import bindparam, text
 
 from app.db.backends import own_connection
+from app.db.database_errors import is_away
 from app.db.migration import MigrationError, revisions
-from app.errors import BusyError
+from app.errors import BusyError, DatabaseAwayError
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -116,7 +117,7 @@ class Presence:
                 try:
                     self._execute(f"{LOCK_UPLOAD} IS NULL", UPLOADS, _key(submission_id))
                 except psycopg.Error as error:
-                    raise BusyError from error
+                    raise (DatabaseAwayError() if is_away(error) else BusyError()) from error
 
     def discard(self, submission_id: str) -> None:
         """Note that a single upload has ended."""

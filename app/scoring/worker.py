@@ -15,7 +15,7 @@ from procrastinate.jobs import Status
 from procrastinate.manager import JobManager
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.db.backends import IDLE_SECONDS, PostgreSQL
+from app.db import backends
 from app.db.tickets import Queue
 from app.errors import BusyError
 from app.scoring import lost_evaluations
@@ -73,7 +73,10 @@ class Worker:
         self._threads = {name: ThreadPoolExecutor(slots, name) for name, slots in self._slots.items()}
         # Three of the connections wait for notifications all the time, one for each of procrastinate's workers.
         # A process that is frozen between statement and commit would hold locks of procrastinate's tables.
-        options = {**PostgreSQL.connect_args, "options": f"-c idle_in_transaction_session_timeout={IDLE_SECONDS}s"}
+        options = {
+            **backends.PostgreSQL.connect_args,
+            "options": f"-c idle_in_transaction_session_timeout={backends.IDLE_SECONDS}s",
+        }
         connector = procrastinate.PsycopgConnector(conninfo=address, kwargs=options, min_size=1, max_size=8)
         self._app = procrastinate.App(connector=connector)
         self._app.job_manager = _Tickets(connector)

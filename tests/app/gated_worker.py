@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 GATE = Path(os.environ["GATE"])
 
-backends.IDLE_SECONDS = worker.IDLE_SECONDS = 2
+backends.IDLE_SECONDS = 2
 worker.HEARTBEAT_SECONDS, lost_evaluations.STALLED_SECONDS = 0.2, 2.0
 worker.RECOVERY_TIMES = "* * * * * *"
 evaluate = Evaluator.evaluate
