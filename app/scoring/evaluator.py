@@ -206,7 +206,7 @@ class Evaluator:
             after, shown = (State.QUEUED, None) if will_retry else (State.FAILED, problem.as_dict())
             transition(session, evaluation.submission_id, State.SCORING, after, detail=repr(error)[:500], error=shown)
             failures = evaluation.failures
-        log.error("submission.failed", submission=claimed.submission_id, failures=failures, exc_info=error)
+        log.error("submission.failed", **_named(claimed), failures=failures, exc_info=error)
         if not will_retry:
             queue.alert_failure(claimed)
 
