@@ -237,6 +237,22 @@ def test_page_names_what_runs_and_failed_and_escapes_texts() -> None:
         assert expected in whole
 
 
+def test_submission_shows_its_events_to_admins_only(
+    admin: SignedInUser, site_visitor: httpx.Client, sign_in_service: Service, toy: Example
+) -> None:
+    token = sign_in_service.token("owner-of-events")
+    view = sign_in_service.submit_and_score(token, "toy", npy(toy.scores(seed=77)), method="eventful", kind="practice")
+    fail(sign_in_service, view["id"])
+    path = view["links"]["page"]
+    (events,) = [table for table in Markup(admin.client.get(path).text).tables if table[0][0] == "Time"]
+    rows = [row[1:] for row in events[1:]]
+    assert rows[:2] == [["–", "uploading", "–"], ["uploading", "queued", "–"]]  # noqa: RUF001 -- the dash of empty cells
+    assert [row[1] for row in rows] == [after for _, after in sign_in_service.events(view["id"])]
+    _set(sign_in_service, admin.name, role=Role.USER)
+    for client in (admin.client, site_visitor):
+        assert 'id="events"' not in client.get(path).text
+
+
 def test_page_says_which_part_is_not_ready(admin: SignedInUser, sign_in_service: Service) -> None:
     folder = sign_in_service.settings.storage_dir
     aside = folder.rename(folder.with_name("away"))
