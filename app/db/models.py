@@ -190,13 +190,13 @@ class Evaluation(Base):
 
     ``scored_at`` is None until the evaluation has a result, and stays None if the file is rejected or the server fails too often.
     ``claimed_at`` is None while no worker has claimed the evaluation. ``claims`` counts the claims; a worker saves nothing once
-    this number is not that of its own claim. ``worker`` is the process that holds the claim, or that has ended the evaluation,
-    as HOST/PID; ``job`` is the ticket under which it claimed. ``losses`` counts the workers that died with the evaluation;
-    ``lost_workers`` has of each ``worker``, ``seen_at`` (its last sign of life), and ``at`` (of the requeueing). ``failures``
-    counts the server errors; after one, nothing is retried before ``not_before``. ``seconds`` is how long the scoring took.
-    ``percent`` is how many percent of the targets are scored, while a worker runs the first evaluation of a submission; None
-    before 1 % and in the first second.
-    ``replicates`` holds the mean over replicates of an entry that has replicates, see `app.leaderboard.averages.average`.
+    this number is not that of its own claim. ``worker`` is the process that holds the claim, or that has ended the evaluation, as
+    HOST/PID; ``job`` is the ticket under which it claimed. ``losses`` counts the workers that died with the evaluation;
+    ``lost_workers`` has of each ``worker``, ``kind`` (of the evaluation), ``seen_at`` (its last sign of life), and ``at`` (of the
+    requeueing). ``failures`` counts the server errors; after one, nothing is retried before ``not_before``. ``seconds`` is how
+    long the scoring took. ``percent`` is how many percent of the targets are scored, while a worker runs the first evaluation of
+    a submission; None before 1 % and in the first second. ``replicates`` holds the mean over replicates of an entry that has
+    replicates, see `app.leaderboard.averages.average`.
     """
 
     __tablename__ = "evaluation"

@@ -197,7 +197,7 @@ def lost(session: Session) -> list[Lost]:
         for loss in evaluation.lost_workers:
             seen_at, at = (datetime.fromisoformat(loss[name]) for name in ("seen_at", "at"))
             if at > start:
-                found.append(Lost(Named(*names), loss["worker"], seen_at, at, *outcome))
+                found.append(Lost(Named(*names)._replace(kind=loss["kind"]), loss["worker"], seen_at, at, *outcome))
     return sorted(found, key=lambda each: each.at, reverse=True)[:MAX_LOST]
 
 

@@ -142,7 +142,10 @@ def record_loss(session: Session, evaluation: Evaluation, seen_at: datetime) -> 
     """
     evaluation.losses += 1
     worker = evaluation.worker or UNKNOWN
-    loss = {"worker": worker, "seen_at": seen_at.isoformat(), "at": now().isoformat()}
+    # Later, when the submission is scored, nothing else says which kind of evaluation this was.
+    is_first = evaluation.submission.state == State.SCORING
+    kind = evaluation.submission.kind if is_first else Queue.RESCORING.value
+    loss = {"worker": worker, "kind": kind, "seen_at": seen_at.isoformat(), "at": now().isoformat()}
     evaluation.lost_workers = [*(evaluation.lost_workers or []), loss]
     log.warning(
         "evaluation.lost",
