@@ -7,6 +7,7 @@
         ├── BusyError     the database is locked for too long, or too many requests or files are in progress
         ├── RateError     too many requests
         ├── QuotaError    too many submissions, uploads, edits, new tokens, CI tokens or new webhooks
+        ├── DatabaseAwayError  the database does not answer
         ├── StorageAwayError  the store of score files is out of reach
         └── IssuerUnavailableError  (`app.accounts.key_sets`) the keys of an issuer cannot be fetched
     SandboxError          a scoring process ended without an answer; the evaluation is retried
@@ -44,6 +45,19 @@ class BusyError(LimitError):
         super().__init__(
             "internal.busy",
             reason,
+            f"Nothing was saved or counted. Try again in {self.retry_after} seconds.",
+        )
+
+
+class DatabaseAwayError(LimitError):
+    """The database does not answer."""
+
+    retry_after = 5
+
+    def __init__(self) -> None:
+        super().__init__(
+            "internal.database",
+            "The database does not answer.",
             f"Nothing was saved or counted. Try again in {self.retry_after} seconds.",
         )
 

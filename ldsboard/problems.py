@@ -98,6 +98,7 @@ PROBLEMS = {
     "internal.failed": Kind("The server failed", 500),
     "internal.unready": Kind("The server is not ready", 503),
     "internal.busy": Kind("The server is busy", 503),
+    "internal.database": Kind("The database does not answer", 503),
     "internal.storage": Kind("The store of score files does not answer", 503),
     "internal.full": Kind("Insufficient storage", 507),
 }

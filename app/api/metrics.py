@@ -23,6 +23,7 @@ from structlog import get_logger
 from app.context import AppContext
 from app.db.base import now
 from app.db.models import Kind
+from app.db.presence import count_workers
 from app.keys import split_keys
 from app.management import queue_report
 from app.management.readiness import Part, find_faults
@@ -95,7 +96,9 @@ def _families(context: AppContext) -> Iterator[Metric]:
         faults = find_faults(session, context.storage, context.sandbox)
         if faults[Part.DATABASE] is None:
             try:
-                in_database = list(_database_families(session))
+                # A server that scores itself counts as one worker, so that the alert for none can look at all servers.
+                workers = 1 if context.settings.scoring_processes else count_workers(session)
+                in_database = list(_database_families(session, workers))
             except SQLAlchemyError:
                 log.exception("metrics.incomplete")
     yield _by_label(
@@ -115,8 +118,10 @@ def _store_families(storage: Storage) -> Iterator[Metric]:
     yield GaugeMetricFamily("ldsboard_store_size_bytes", "Size of the disk on which files arrive, in bytes", disk.total)
 
 
-def _database_families(session: Session) -> Iterator[Metric]:
+def _database_families(session: Session, workers: int) -> Iterator[Metric]:
     queue, time = queue_report.queue_state(session), now()
+    about = "Workers that are connected; 1 for a server that scores itself"
+    yield GaugeMetricFamily("ldsboard_connected_workers", about, workers)
     waits = {
         kind: 0.0 if found.since is None else (time - found.since).total_seconds()
         for kind, found in queue.waiting.items()

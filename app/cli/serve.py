@@ -65,7 +65,10 @@ def serve(
     if has_public_url:
         typer.echo(f"The server listens on {host}, port {port}.")
     typer.echo(f"The site is at {settings.public_url}. Press Ctrl-C to stop the server.")
-    typer.echo(f"Scores are added with {route}.")
+    if settings.scoring_processes:
+        typer.echo(f"Scores are added with {route}.")
+    else:
+        typer.echo("Workers score the files. To start one, run this command with the same settings: python -m app work")
     connections = Connections(settings.connections_per_address, raise_descriptor_limit(), settings.is_trusted_proxy)
     config = uvicorn.Config(
         create_app(context),

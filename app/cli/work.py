@@ -20,6 +20,7 @@ from app.db.presence import Presence, Use
 from app.scoring.evaluator import Evaluator
 from app.scoring.sandbox.client import Sandbox
 from app.submissions.opened_storage import open_storage
+from ldsboard.core.kernel import RouteError, choose_route
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -42,6 +43,10 @@ def work(
                 "The server evaluates submissions itself. For workers, set LDSBOARD_SCORING_PROCESSES=0 for the server and for "
                 "the workers, and LDSBOARD_DATABASE_URL to a PostgreSQL database."
             )
+        try:
+            route = choose_route()
+        except RouteError as error:
+            raise fail(error) from None
         from app.scoring.worker import Worker  # noqa: PLC0415 -- procrastinate is slow to import
 
         presence = Presence(database, Use.WORKER)
@@ -55,6 +60,7 @@ def work(
         storage = open_storage(settings)
         storage.delete_incomplete()
         evaluator = Evaluator(database, storage, settings.benchmarks_dir, sandbox, settings.retry_seconds)
+        typer.echo(f"Scores are added with {route}.")
         worker = Worker(libpq_address(settings), evaluator, presence, concurrency)
         typer.echo(f"Evaluating at most {concurrency} at the same time. Press Ctrl-C to stop.")
         try:

@@ -12,7 +12,7 @@ from sqlalchemy import URL, Connection
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionError
 
-from app.db.database_errors import is_busy
+from app.db.database_errors import is_away, is_busy
 from app.db.notifications import Listener, notify_changes
 
 if TYPE_CHECKING:
@@ -249,7 +249,7 @@ class PostgreSQL:
             try:
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({RANKING}, {version_id:d})")
             except OperationalError as error:
-                if not is_busy(error):
+                if not (is_busy(error) or is_away(error)):
                     raise
             yield
 

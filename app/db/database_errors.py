@@ -3,35 +3,40 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import TYPE_CHECKING
 
 import psycopg
-
-if TYPE_CHECKING:
-    from sqlalchemy.exc import OperationalError
 
 DISK_FULL, LOCK_NOT_AVAILABLE, TOO_MANY_CONNECTIONS, SHUTTING_DOWN = "53100", "55P03", "53300", "57P0"
 """Error codes of PostgreSQL, the last one the beginning of several: https://www.postgresql.org/docs/15/errcodes-appendix.html."""
 
 
-def is_full(error: OperationalError) -> bool:
+def is_full(error: Exception) -> bool:
     """Return whether a statement failed because the disk of the database is full."""
     return _sqlite_code(error) == sqlite3.SQLITE_FULL or _state(error) == DISK_FULL
 
 
-def is_busy(error: OperationalError) -> bool:
-    """Return whether a statement failed because another process held the write lock for too long, or PostgreSQL is away."""
+def is_busy(error: Exception) -> bool:
+    """Return whether a statement failed because another process held the write lock for too long."""
+    return _sqlite_code(error) == sqlite3.SQLITE_BUSY or _state(error) == LOCK_NOT_AVAILABLE
+
+
+def is_away(error: Exception) -> bool:
+    """Return whether a statement failed because PostgreSQL does not answer, or refuses connections."""
     state = _state(error)
-    is_away = isinstance(error.orig, psycopg.OperationalError) and (
+    return isinstance(_cause(error), psycopg.OperationalError) and (
         state is None or state == TOO_MANY_CONNECTIONS or state.startswith(SHUTTING_DOWN)
     )
-    return is_away or _sqlite_code(error) == sqlite3.SQLITE_BUSY or state == LOCK_NOT_AVAILABLE
 
 
-def _state(error: OperationalError) -> str | None:
-    return getattr(error.orig, "sqlstate", None)
+def _cause(error: Exception) -> object:
+    """Return the error of the driver, which SQLAlchemy may have wrapped."""
+    return getattr(error, "orig", error)
 
 
-def _sqlite_code(error: OperationalError) -> int:
+def _state(error: Exception) -> str | None:
+    return getattr(_cause(error), "sqlstate", None)
+
+
+def _sqlite_code(error: Exception) -> int:
     # The lower byte is the error; the upper bytes distinguish its cases.
-    return int(getattr(error.orig, "sqlite_errorcode", 0)) & 0xFF
+    return int(getattr(_cause(error), "sqlite_errorcode", 0)) & 0xFF

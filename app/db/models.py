@@ -113,9 +113,7 @@ class Submission(Base):
     While ``counted`` is false, the submission uses no quota of submissions and is not an attempt. ``counted`` is false for a
     submission that was withdrawn after a server error. ``counted`` is also false if the SHA-256 that the user announced is that
     of a duplicate. If the file that arrives is no duplicate, ``counted`` becomes true.
-
     ``uses_subsets`` is the owner's declaration that the scores are fitted to the ranking subsets or to their margins.
-
     ``suspension`` holds ``reason``, ``contact`` and ``at`` while an admin hides the submission from everybody except its owner
     and the admins.
 
@@ -192,13 +190,13 @@ class Evaluation(Base):
 
     ``scored_at`` is None until the evaluation has a result, and stays None if the file is rejected or the server fails too often.
     ``claimed_at`` is None while no worker has claimed the evaluation. ``claims`` counts the claims; a worker saves nothing once
-    this number is not that of its own claim. ``job`` is the id of the ticket under which a worker in another process holds the
-    claim. ``losses`` counts the workers that died with the evaluation. ``failures`` counts the server errors. After a server
-    error, the evaluation is not retried before ``not_before``. ``seconds`` is how long the scoring took. ``percent`` is how many
-    percent of the targets are scored, while a worker runs the first evaluation of a submission; None before 1 % and in the first
-    second.
-
-    ``replicates`` holds the mean over replicates of an entry that has replicates, see `app.leaderboard.averages.average`.
+    this number is not that of its own claim. ``worker`` is the process that holds the claim, or that has ended the evaluation, as
+    HOST/PID; ``job`` is the ticket under which it claimed. ``losses`` counts the workers that died with the evaluation;
+    ``lost_workers`` has of each ``worker``, ``kind`` (of the evaluation), ``seen_at`` (its last sign of life), and ``at`` (of the
+    requeueing). ``failures`` counts the server errors; after one, nothing is retried before ``not_before``. ``seconds`` is how
+    long the scoring took. ``percent`` is how many percent of the targets are scored, while a worker runs the first evaluation of
+    a submission; None before 1 % and in the first second. ``replicates`` holds the mean over replicates of an entry that has
+    replicates, see `app.leaderboard.averages.average`.
     """
 
     __tablename__ = "evaluation"
@@ -213,6 +211,8 @@ class Evaluation(Base):
     claims: Mapped[int] = mapped_column(default=0, server_default="0")
     losses: Mapped[int] = mapped_column(default=0, server_default="0")
     job: Mapped[Int64 | None]
+    worker: Mapped[str | None] = mapped_column(String(64))
+    lost_workers: Mapped[list[dict[str, str]] | None] = mapped_column(JSON(none_as_null=True))
     not_before: Mapped[datetime | None]
     failures: Mapped[int] = mapped_column(default=0)
     scored_at: Mapped[datetime | None]

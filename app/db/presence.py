@@ -17,8 +17,9 @@ import psycopg
 from sqlalchemy import bindparam, text
 
 from app.db.backends import own_connection
+from app.db.database_errors import is_away
 from app.db.migration import MigrationError, revisions
-from app.errors import BusyError
+from app.errors import BusyError, DatabaseAwayError
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -116,7 +117,7 @@ class Presence:
                 try:
                     self._execute(f"{LOCK_UPLOAD} IS NULL", UPLOADS, _key(submission_id))
                 except psycopg.Error as error:
-                    raise BusyError from error
+                    raise (DatabaseAwayError() if is_away(error) else BusyError()) from error
 
     def discard(self, submission_id: str) -> None:
         """Note that a single upload has ended."""
@@ -156,7 +157,7 @@ class Presence:
     def _connect(self) -> None:
         self._leading = False
         self._connection = connection = own_connection(self._engine)
-        name = f"{NAME}/{self._use.value}/{socket.gethostname()[:30]}/{os.getpid()}"
+        name = f"{NAME}/{self._use.value}/{process_name()}"
         connection.execute("SELECT set_config('application_name', %s, false)", (name,))
         shared = {Use.SERVER: [SERVERS], Use.WORKER: [WORKERS], Use.ALONE: []}[self._use]
         exclusive = [] if shared else [SERVERS, WORKERS]
@@ -172,6 +173,11 @@ class Presence:
         connection.execute("SELECT pg_advisory_lock_shared(%s, %s)", (SCHEMAS, self._schema))
         for submission_id in self._uploads:
             connection.execute(LOCK_UPLOAD, (UPLOADS, _key(submission_id)))
+
+
+def process_name() -> str:
+    """Return the name of this process for the operator: HOST/PID."""
+    return f"{socket.gethostname()[:30]}/{os.getpid()}"
 
 
 OLDEST_SCHEMA = text(
@@ -208,6 +214,11 @@ def processes(session: Session) -> list[Process]:
         _, use, host, pid = name.split("/")
         found.append(Process(use, host, pid, since, leads))
     return found
+
+
+def count_workers(session: Session) -> int:
+    """Return the number of workers that are connected to the database now."""
+    return sum(process.use == Use.WORKER.value for process in processes(session))
 
 
 def check_running(connection: Connection, oldest: str | None) -> None:

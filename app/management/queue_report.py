@@ -12,8 +12,8 @@ from sqlalchemy import and_, case, func, null, or_, select
 
 from app.db.accounts import User
 from app.db.base import now
-from app.db.models import Benchmark, Evaluation, Event, Kind, State, Submission, Version
-from app.scoring.queue import LOST, MAX_FAILURES
+from app.db.models import FINAL, Benchmark, Evaluation, Event, Kind, State, Submission, Version
+from app.scoring.queue import MAX_FAILURES
 from ldsboard.core import result
 
 if TYPE_CHECKING:
@@ -41,15 +41,6 @@ IS_RUNNING = and_(
     Evaluation.claimed_at.is_not(None), _HAS_NO_RESULT, Submission.state.in_([State.SCORING, State.SCORED])
 )
 """SQL condition for evaluations joined with their submissions: a worker has claimed the evaluation."""
-
-
-class Lost(NamedTuple):
-    """A first evaluation that was queued again `at` a time, because the worker that ran it had died."""
-
-    submission_id: str
-    method: str
-    owner: str
-    at: datetime
 
 
 class Waiting(NamedTuple):
@@ -89,10 +80,28 @@ class Named(NamedTuple):
     kind: str
 
 
-class Running(NamedTuple):
-    """An evaluation that a worker runs: since when, which attempt, and how many percent of the targets are scored."""
+class Lost(NamedTuple):
+    """An evaluation that was taken from a dead worker, and what became of it.
+
+    `seen_at` is the last sign of life of `worker`, and `at` is when the evaluation was queued again. `state` is that of the
+    evaluation: ``queued``, ``running``, ``scored``, or the final state of the submission; `by` is the process that runs the
+    evaluation, or has scored or rejected the file, and `since` is when it began, or was scored.
+    """
 
     named: Named
+    worker: str
+    seen_at: datetime
+    at: datetime
+    state: str
+    by: str | None
+    since: datetime | None
+
+
+class Running(NamedTuple):
+    """An evaluation that a worker runs: which, since when, which attempt, and how many percent of the targets are scored."""
+
+    named: Named
+    worker: str | None
     since: datetime
     attempt: int
     percent: int | None
@@ -156,9 +165,12 @@ def queue_state(session: Session) -> Queue:
 
 def running(session: Session) -> list[Running]:
     """Return the evaluations that workers run, the oldest claim first."""
-    query = _names(IS_RUNNING).add_columns(Evaluation.claimed_at, Evaluation.failures, Evaluation.percent)
+    query = _names(IS_RUNNING).add_columns(Evaluation)
     rows = session.execute(query.order_by(Evaluation.claimed_at, Evaluation.id).limit(MAX_SHOWN))
-    return [Running(Named(*names), claimed_at, failures + 1, percent) for *names, claimed_at, failures, percent in rows]
+    return [
+        Running(Named(*names), found.worker, found.claimed_at, found.failures + 1, found.percent)
+        for *names, found in rows
+    ]
 
 
 def failed(session: Session) -> list[Failed]:
@@ -175,15 +187,18 @@ def failed(session: Session) -> list[Failed]:
 
 
 def lost(session: Session) -> list[Lost]:
-    """Return the newest first evaluations whose worker died within `LOST_WINDOW`."""
-    query = (
-        select(Submission.id, Submission.method, User.name, Event.at)
-        .select_from(Event)
-        .join(Submission, Submission.id == Event.submission_id)
-        .join(User, User.id == Submission.user_id)
-        .where(Event.before == State.SCORING, Event.detail == LOST, Event.at > now() - LOST_WINDOW)
-    )
-    return [Lost(*row) for row in session.execute(query.order_by(Event.id.desc()).limit(MAX_LOST))]
+    """Return the newest evaluations whose worker died within `LOST_WINDOW`, one for each worker that died."""
+    start = now() - LOST_WINDOW
+    recent = or_(_HAS_NO_RESULT, Evaluation.scored_at > start)
+    query = _names(and_(Evaluation.lost_workers.is_not(null()), recent)).add_columns(Submission.state, Evaluation)
+    found = []
+    for *names, state, evaluation in session.execute(query):
+        outcome = _outcome(state, evaluation)
+        for loss in evaluation.lost_workers:
+            seen_at, at = (datetime.fromisoformat(loss[name]) for name in ("seen_at", "at"))
+            if at > start:
+                found.append(Lost(Named(*names)._replace(kind=loss["kind"]), loss["worker"], seen_at, at, *outcome))
+    return sorted(found, key=lambda each: each.at, reverse=True)[:MAX_LOST]
 
 
 def submission_counts(session: Session) -> dict[str, int]:
@@ -205,6 +220,19 @@ def recently_scored(session: Session) -> Scored:
     query = select(func.count(), func.sum(seconds), func.max(seconds)).where(Evaluation.scored_at > now() - WINDOW)
     number, total, largest = session.execute(query).one()
     return Scored(number, total or 0.0, largest or 0.0)
+
+
+def _outcome(state: str, evaluation: Evaluation) -> tuple[str, str | None, datetime | None]:
+    """Return the fields `state`, `by` and `since` of `Lost`."""
+    if evaluation.scored_at is not None:
+        return State.SCORED, evaluation.worker, evaluation.scored_at
+    if state == State.REJECTED:
+        return state, evaluation.worker, None
+    if state in FINAL - {State.SCORED}:
+        return state, None, None
+    if evaluation.claimed_at is not None:
+        return "running", evaluation.worker, evaluation.claimed_at
+    return (State.FAILED if evaluation.failures >= MAX_FAILURES else State.QUEUED), None, None
 
 
 def _is_rescoring() -> ColumnElement[bool]:

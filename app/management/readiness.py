@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as NoConnectionError
 
-from app.db.database_errors import is_busy
+from app.db.database_errors import is_away, is_busy
 from ldsboard.problems import Problem
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def _fault_of_database(session: Session) -> Problem | None:
     try:
         session.execute(text("SELECT 1 FROM submission LIMIT 1"))
     except (OperationalError, ProgrammingError, NoConnectionError) as error:
-        if isinstance(error, NoConnectionError) or (isinstance(error, OperationalError) and is_busy(error)):
+        if isinstance(error, NoConnectionError) or is_away(error) or is_busy(error):
             return Problem(
                 "internal.unready", "The database does not answer.", "The operator should check LDSBOARD_DATABASE_URL."
             )

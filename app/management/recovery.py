@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from app.accounts import deleted_accounts
 from app.errors import StorageAwayError
-from app.scoring import queue, rescoring
+from app.scoring import lost_evaluations, queue, rescoring
 from app.submissions import files, lifecycle, multipart
 
 if TYPE_CHECKING:
@@ -82,7 +82,8 @@ def _uploads_with_parts(storage: Storage) -> list[str]:
 def recover_lost(database: Database, running: AbstractSet[int] | None, presence: Presence) -> None:
     """Requeue the claimed evaluations that no worker is running, and expire the single uploads whose connection is closed.
 
-    Such evaluations and uploads remain if their end could not be saved, for instance because the database was locked.
+    Such evaluations and uploads remain if their end could not be saved, for instance because the database was locked, or if the
+    workers in other processes have died.
 
     Parameters
     ----------
@@ -97,3 +98,5 @@ def recover_lost(database: Database, running: AbstractSet[int] | None, presence:
         if running is not None:
             queue.requeue_abandoned(session, frozenset(running))
         lifecycle.expire_single_uploads(session, presence.arriving())
+    if running is None:
+        lost_evaluations.recover(database, lost_evaluations.STALLED_SECONDS)

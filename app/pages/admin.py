@@ -47,11 +47,13 @@ AdminVisitor = Annotated[Account, Depends(_admin)]
 def show_operation(request: Request, context: ContextDep, _visitor: AdminVisitor, session: ReadSession) -> str:
     """Show the queue, evaluations that run or failed, processes, accounts that wait for approval, versions and disk."""
     faults = readiness.find_faults(session, context.storage, context.sandbox)
+    needs_worker = not context.settings.scoring_processes and not presence.count_workers(session)
     return render(
         "admin.html",
         form=request.session["form"],
         time=now(),
         faults=faults,
+        needs_worker=needs_worker,
         queue=queue_report.queue_state(session),
         running=queue_report.running(session),
         processes=presence.processes(session),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import Query
 from fastapi.responses import HTMLResponse, Response
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.accounts.users import Account
@@ -13,7 +15,8 @@ from app.benchmarks.catalog import version_folder
 from app.benchmarks.examples import Examples
 from app.benchmarks.mean_margins import mean_margins
 from app.context import AppContext
-from app.db.models import FINAL, State, Submission
+from app.db.accounts import Role
+from app.db.models import FINAL, Event, State, Submission
 from app.leaderboard.entries import list_entries
 from app.leaderboard.views import benchmark_view
 from app.pages.content import citations
@@ -42,7 +45,7 @@ def show_submission(
     """Show a submission; the page polls `show_state` until the state is final."""
     submission = visibility.find_submission(session, submission_id, visitor, visibility.FOR_VIEW)
     page = _page_values(session, context, submission, visitor, target)
-    return render("submission.html", **page, polled=False)
+    return render("submission.html", **page, polled=False, events=_events(session, submission, visitor))
 
 
 @router.get("/submissions/{submission_id}/state")
@@ -70,6 +73,13 @@ def show_state(
     (submission,) = visibility.find_submissions(session, [submission_id], visitor)
     page = _page_values(session, context, submission, visitor)
     return HTMLResponse(render("submission_live.html", **page, polled=True))
+
+
+def _events(session: Session, submission: Submission, visitor: Account | None) -> Sequence[Event]:
+    """Return the events of a submission, oldest first; none unless the visitor is an admin, because they can name faults."""
+    if visitor is None or visitor.role is not Role.ADMIN:
+        return []
+    return session.scalars(select(Event).where(Event.submission_id == submission.id).order_by(Event.id)).all()
 
 
 def _state_mark(state: str, queue_position: int | None, notice: str | None) -> str:

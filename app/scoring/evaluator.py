@@ -77,6 +77,7 @@ class Evaluator:
                 self.running[claimed.id] = claimed
         if claimed is None:
             return False
+        log.info("evaluation.started", **_named(claimed))
         try:
             self.evaluate(claimed)
         except Exception:
@@ -108,7 +109,8 @@ class Evaluator:
         with self.database.read() as session:
             evaluation = queue.held(session, claimed)
             if evaluation is None:
-                return  # the owner's account was deleted after the claim, or another worker has the evaluation
+                _log_refusal(claimed, "not begun")
+                return
             submission, version = evaluation.submission, evaluation.version
             is_first = submission.state != State.SCORED
             is_quick = self.ranker.is_quick(session, version)
@@ -123,7 +125,7 @@ class Evaluator:
             can_rank = is_first and is_quick and submission.kind == Kind.RANKED
             ranks = self._rank_with(evaluation, scored) if can_rank else None
             with self.database.write() as session:
-                _save_result(session, evaluation, scored, ranks, time.perf_counter() - started)
+                is_saved = _save_result(session, evaluation, scored, ranks, time.perf_counter() - started)
         except StorageAwayError as error:
             self._postpone(evaluation, error)
             return
@@ -135,6 +137,9 @@ class Evaluator:
             return
         except Exception as error:  # noqa: BLE001 -- any other error is a server error: saved, logged and retried
             self._fail(evaluation, error)
+            return
+        if not is_saved:
+            _log_refusal(evaluation, "scored")
             return
         if is_quick:
             self.ranker.renew([version.id])
@@ -166,6 +171,7 @@ class Evaluator:
         submission_id = claimed.submission_id
         with self.database.write() as session:
             if (evaluation := queue.held(session, claimed)) is None:
+                _log_refusal(claimed, "rejected")
                 return
             evaluation.percent = None
             error = problem.as_dict()
@@ -194,25 +200,38 @@ class Evaluator:
         with self.database.write() as session:
             evaluation = queue.held(session, claimed)
             if evaluation is None:
+                _log_refusal(claimed, "failed")
                 return
             will_retry = queue.record_failure(session, evaluation, self.retry_seconds)
             after, shown = (State.QUEUED, None) if will_retry else (State.FAILED, problem.as_dict())
             transition(session, evaluation.submission_id, State.SCORING, after, detail=repr(error)[:500], error=shown)
             failures = evaluation.failures
-        log.error("submission.failed", submission=claimed.submission_id, failures=failures, exc_info=error)
+        log.error("submission.failed", **_named(claimed), failures=failures, exc_info=error)
         if not will_retry:
             queue.alert_failure(claimed)
 
 
+def _named(claimed: Evaluation) -> dict[str, object]:
+    """Return what names an evaluation and its worker in the log."""
+    return {"submission": claimed.submission_id, "evaluation": claimed.id, "worker": claimed.worker}
+
+
+def _log_refusal(claimed: Evaluation, outcome: str) -> None:
+    """Log that the outcome of an evaluation is not saved: it was requeued or claimed anew, or its submission is gone."""
+    about = "nothing was saved, because this worker no longer holds the evaluation"
+    log.warning("evaluation.refused", about=about, outcome=outcome, **_named(claimed))
+
+
 def _save_result(
     session: Session, claimed: Evaluation, scored: dict[str, PartResult], ranks: Ranks | None, seconds: float
-) -> None:
+) -> bool:
+    """Save the result of an evaluation; return False if the evaluation is no longer held, so that nothing is saved."""
     evaluation = queue.held(session, claimed)
     if evaluation is None:
-        return
+        return False
     is_first = transition(session, evaluation.submission_id, State.SCORING, State.SCORED)
     if not is_first and evaluation.submission.state != State.SCORED:
-        return
+        return False
     evaluation.scored_at, evaluation.percent = now(), None
     evaluation.seconds = seconds
     for part, result in scored.items():
@@ -236,3 +255,4 @@ def _save_result(
         rescoring.update_board(session, version)
         if ranks is not None and unchanged and version.scorer_version == evaluation.scorer_version:
             store_ranks(session, version, ranks._replace(revision=version.board_revision))
+    return True

@@ -1,10 +1,13 @@
-"""Find the evaluations whose worker has died, and the tickets that are missing: what the periodic task of the workers does."""
+"""Find the evaluations whose worker has died, and the tickets that are missing.
+
+The periodic task of the workers does this, and so does the server that leads, because the last worker can die, too.
+"""
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import TYPE_CHECKING
 
-import structlog
 from sqlalchemy import bindparam, func, select, text
 
 from app.db.models import Evaluation, State, Submission
@@ -17,19 +20,20 @@ if TYPE_CHECKING:
 
     from app.db.sessions import Database
 
-LIVING_TICKETS = text(
-    "SELECT job.id FROM procrastinate_jobs AS job JOIN procrastinate_workers AS worker ON worker.id = job.worker_id "
-    "WHERE job.status = 'doing' AND worker.last_heartbeat >= now() - make_interval(secs => :seconds)"
+STALLED_SECONDS = 30.0
+"""Seconds without a heartbeat after which a worker counts as dead."""
+
+TAKEN_TICKETS = text(
+    "SELECT job.id, worker.last_heartbeat, worker.last_heartbeat >= now() - make_interval(secs => :seconds) "
+    "FROM procrastinate_jobs AS job JOIN procrastinate_workers AS worker ON worker.id = job.worker_id WHERE job.status = 'doing'"
 ).bindparams(bindparam("seconds"))
-"""The tickets that are in work with a worker that sends heartbeats."""
+"""The tickets that workers have taken, the last heartbeats of these workers, and whether they count as alive."""
 
 WAITING_TICKETS = text(
     "SELECT queue_name, count(*) FROM procrastinate_jobs "
     "WHERE status = 'todo' AND (scheduled_at IS NULL OR scheduled_at <= now()) GROUP BY queue_name"
 )
 """The number of tickets that wait for a worker, by queue."""
-
-log = structlog.get_logger()
 
 
 def recover(database: Database, stalled_seconds: float) -> None:
@@ -53,13 +57,13 @@ def recover(database: Database, stalled_seconds: float) -> None:
 
 
 def _requeue_lost(session: Session, stalled_seconds: float) -> None:
-    living = session.scalars(LIVING_TICKETS, {"seconds": stalled_seconds}).all()
+    tickets = {job: found for job, *found in session.execute(TAKEN_TICKETS, {"seconds": stalled_seconds})}
     claimed = select(Evaluation).where(Evaluation.scored_at.is_(None), Evaluation.claimed_at.is_not(None))
     for lost in session.scalars(claimed).all():
-        if lost.job in living:
-            continue
-        log.warning("evaluation.lost", evaluation=lost.id, submission=lost.submission_id, losses=lost.losses)
-        queue.record_loss(session, lost)
+        heartbeat, is_alive = tickets.get(lost.job, (None, False))
+        if not is_alive:
+            signs = [sign.astimezone(UTC) for sign in (lost.claimed_at, heartbeat) if sign is not None]
+            queue.record_loss(session, lost, seen_at=max(signs))
     stuck = select(Submission.id).where(
         Submission.state == State.SCORING, Submission.id.not_in(claimed.with_only_columns(Evaluation.submission_id))
     )

@@ -17,6 +17,7 @@ from sqlalchemy import and_, func, null, or_, select
 from app.db.accounts import User
 from app.db.base import now
 from app.db.models import Evaluation, Kind, State, Submission
+from app.db.presence import process_name
 from app.db.tickets import Queue, note_ticket
 from app.submissions.lifecycle import transition
 from ldsboard.core import result
@@ -24,6 +25,7 @@ from ldsboard.problems import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from datetime import datetime
 
     from sqlalchemy import ColumnElement, Select
     from sqlalchemy.orm import Session
@@ -43,6 +45,9 @@ ABANDONED = "requeued: no worker was running it"
 
 LOST = "requeued: its worker has ended"
 """Detail of the event that records the requeueing of the evaluation of a dead worker in another process."""
+
+UNKNOWN = "unknown"
+"""Stands for the name of a worker that claimed with the code of a release that recorded no names."""
 
 RETRY_WAIT_FACTOR = 4
 """Factor by which each failure of an evaluation lengthens the wait before the next retry."""
@@ -92,7 +97,7 @@ def claim(session: Session, *queues: Queue, job: int | None = None) -> Evaluatio
     )
     if evaluation is None:
         return None
-    evaluation.claimed_at, evaluation.job = now(), job
+    evaluation.claimed_at, evaluation.job, evaluation.worker = now(), job, process_name()
     evaluation.claims += 1
     if evaluation.submission.state == State.QUEUED:
         evaluation.submission.user.served_at = now()
@@ -130,9 +135,26 @@ def requeue(session: Session, evaluation: Evaluation, detail: str) -> None:
     note_ticket(session, Queue.SCORING if is_first else Queue.RESCORING)
 
 
-def record_loss(session: Session, evaluation: Evaluation) -> None:
-    """Requeue a claimed evaluation whose worker has died, or let it fail for good after `MAX_LOSSES`."""
+def record_loss(session: Session, evaluation: Evaluation, seen_at: datetime) -> None:
+    """Requeue a claimed evaluation whose worker has died, or let it fail for good after `MAX_LOSSES`.
+
+    `seen_at` is the last sign of life of the worker.
+    """
     evaluation.losses += 1
+    worker = evaluation.worker or UNKNOWN
+    # Later, when the submission is scored, nothing else says which kind of evaluation this was.
+    is_first = evaluation.submission.state == State.SCORING
+    kind = evaluation.submission.kind if is_first else Queue.RESCORING.value
+    loss = {"worker": worker, "kind": kind, "seen_at": seen_at.isoformat(), "at": now().isoformat()}
+    evaluation.lost_workers = [*(evaluation.lost_workers or []), loss]
+    log.warning(
+        "evaluation.lost",
+        evaluation=evaluation.id,
+        submission=evaluation.submission_id,
+        worker=worker,
+        seen_at=f"{seen_at:%Y-%m-%d %H:%M:%S}",
+        losses=evaluation.losses,
+    )
     if evaluation.losses < MAX_LOSSES:
         requeue(session, evaluation, LOST)
         return
@@ -159,7 +181,7 @@ def failure(detail: str) -> Problem:
 
 
 def _release(evaluation: Evaluation) -> None:
-    evaluation.claimed_at = evaluation.percent = evaluation.job = None
+    evaluation.claimed_at = evaluation.percent = evaluation.job = evaluation.worker = None
 
 
 def record_failure(session: Session, evaluation: Evaluation, first_wait: float) -> bool:

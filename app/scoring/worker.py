@@ -12,9 +12,10 @@ import psycopg
 import structlog
 from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Status
+from procrastinate.manager import JobManager
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.db.backends import IDLE_SECONDS, PostgreSQL
+from app.db import backends
 from app.db.tickets import Queue
 from app.errors import BusyError
 from app.scoring import lost_evaluations
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from app.db.presence import Presence
     from app.scoring.evaluator import Evaluator
 
-HEARTBEAT_SECONDS, STALLED_SECONDS = 10.0, 30.0
-"""Seconds between two heartbeats of a worker, and seconds without one after which the worker counts as dead."""
+HEARTBEAT_SECONDS = 10.0
+"""Seconds between two heartbeats of a worker, which counts as dead after `lost_evaluations.STALLED_SECONDS` without one."""
 
 STOP_SECONDS, RELEASE_SECONDS = 7.0, 2.0
 """Seconds within which a worker ends its work once it is asked to stop, and seconds of it for requeueing what still runs."""
@@ -72,9 +73,13 @@ class Worker:
         self._threads = {name: ThreadPoolExecutor(slots, name) for name, slots in self._slots.items()}
         # Three of the connections wait for notifications all the time, one for each of procrastinate's workers.
         # A process that is frozen between statement and commit would hold locks of procrastinate's tables.
-        options = {**PostgreSQL.connect_args, "options": f"-c idle_in_transaction_session_timeout={IDLE_SECONDS}s"}
+        options = {
+            **backends.PostgreSQL.connect_args,
+            "options": f"-c idle_in_transaction_session_timeout={backends.IDLE_SECONDS}s",
+        }
         connector = procrastinate.PsycopgConnector(conninfo=address, kwargs=options, min_size=1, max_size=8)
         self._app = procrastinate.App(connector=connector)
+        self._app.job_manager = _Tickets(connector)
         for queue in Queue:
             self._app.task(name=queue.value, queue=queue.value, pass_context=True)(self._score)
         # The lock keeps calls from piling up while all workers are frozen. A call is never retried, which would break the lock.
@@ -120,7 +125,7 @@ class Worker:
                     fetch_job_polling_interval=POLL_SECONDS,
                     shutdown_graceful_timeout=STOP_SECONDS - 2 * RELEASE_SECONDS,
                     update_heartbeat_interval=HEARTBEAT_SECONDS,
-                    stalled_worker_timeout=STALLED_SECONDS,
+                    stalled_worker_timeout=lost_evaluations.STALLED_SECONDS,
                     delete_jobs="always",
                     install_signal_handlers=False,
                 )
@@ -152,8 +157,9 @@ class Worker:
         Also try again to delete the files that this worker could not delete.
         """
         manager = self._app.job_manager
-        stalled: list[Job] = list(await manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_SECONDS))
-        await self._in_thread(RECOVERY, lambda: lost_evaluations.recover(self._evaluator.database, STALLED_SECONDS))
+        seconds = lost_evaluations.STALLED_SECONDS
+        stalled: list[Job] = list(await manager.get_stalled_jobs(seconds_since_heartbeat=seconds))
+        await self._in_thread(RECOVERY, lambda: lost_evaluations.recover(self._evaluator.database, seconds))
         for job in stalled:
             if job.id is not None:
                 # Only after the commit above: without its ticket, an evaluation that is still claimed would count as lost.
@@ -163,6 +169,19 @@ class Worker:
 
     async def _in_thread(self, name: str, work: Callable[[], Any]) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._threads[name], work)
+
+
+class _Tickets(JobManager):
+    """The tickets, one of which another worker may have deleted meanwhile: this one was frozen, or both delete a stalled one."""
+
+    async def finish_job_by_id_async(self, job_id: int, status: Status, delete_job: bool) -> None:
+        """Delete a ticket that this worker has used, or that is stalled."""
+        try:
+            await super().finish_job_by_id_async(job_id, status, delete_job)
+        except ConnectorException as error:
+            if not isinstance(error.__cause__, psycopg.errors.RaiseException):
+                raise
+            log.warning("ticket.gone", about="another worker has deleted the ticket", ticket=job_id)
 
 
 async def _first(*awaitables: Any) -> None:

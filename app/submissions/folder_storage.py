@@ -9,6 +9,7 @@ import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from app.errors import LostFileError
 from app.submissions.storage import PARTS, Storage
 
 if TYPE_CHECKING:
@@ -81,8 +82,17 @@ class FolderStorage(Storage):
 
     @contextmanager
     def local_file(self, sha256: str) -> Iterator[Path]:
-        """Yield the path of a stored file, whether or not the file exists."""
-        yield self.path(sha256)
+        """Yield the path of a stored file.
+
+        Raises
+        ------
+        LostFileError
+            The folder does not hold the file.
+        """
+        path = self.path(sha256)
+        if not path.is_file():
+            raise LostFileError(f"The folder {self.folder} does not hold {self.key(sha256)}.")
+        yield path
 
     def sizes(self, hashes: Collection[str]) -> dict[str, int]:
         """Return the size of each file with a SHA-256 in `hashes`; missing files are left out."""

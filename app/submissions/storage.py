@@ -120,7 +120,7 @@ class Storage(ABC):
     def local_file(self, sha256: str) -> AbstractContextManager[Path]:
         """Return a context manager that yields the path of a local file with the bytes of a stored file.
 
-        The bytes are not compared with the SHA-256.
+        The bytes are not compared with the SHA-256. If the file is not stored, LostFileError is raised.
         """
 
     @abstractmethod

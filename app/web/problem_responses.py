@@ -15,8 +15,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from app.db.database_errors import is_busy, is_full
-from app.errors import BusyError, LimitError, disk_full
+from app.db.database_errors import is_away, is_busy, is_full
+from app.errors import BusyError, DatabaseAwayError, LimitError, disk_full
 from app.results.schemas import ProblemView
 from app.submissions import field_types
 from app.web.request_ids import HEADER, REQUEST_ID
@@ -94,6 +94,9 @@ def _handle_database_error(request: Request, error: OperationalError) -> Respons
     if is_full(error):
         log.error("database.full", path=request.url.path)
         return problem_response(request, disk_full().problem)
+    if is_away(error):
+        log.error("database.away", path=request.url.path, error=str(error.orig))
+        return _handle_problem_error(request, DatabaseAwayError())
     if is_busy(error):
         return _handle_busy_database(request, error)
     return _handle_server_error(request, error)
@@ -138,7 +141,7 @@ HANDLERS: dict[type[Exception], Callable[..., Response]] = {
 
 
 def install_problem_handlers(app: FastAPI, render_page: RenderPage) -> None:
-    """Install the handlers of problems, invalid requests, unknown addresses, a full or locked database, and server failures."""
+    """Install the handlers of problems, invalid requests, unknown addresses, databases out of use, and server failures."""
     app.state.render_problem_page = render_page
     for error, handler in HANDLERS.items():
         app.add_exception_handler(error, handler)

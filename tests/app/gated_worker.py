@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from app.__main__ import main
 from app.db import backends
-from app.scoring import worker
+from app.scoring import lost_evaluations, worker
 from app.scoring.evaluator import Evaluator
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 GATE = Path(os.environ["GATE"])
 
 backends.IDLE_SECONDS = 2
-worker.HEARTBEAT_SECONDS, worker.STALLED_SECONDS = 0.2, 2.0
+worker.HEARTBEAT_SECONDS, lost_evaluations.STALLED_SECONDS = 0.2, 2.0
 worker.RECOVERY_TIMES = "* * * * * *"
 evaluate = Evaluator.evaluate
 

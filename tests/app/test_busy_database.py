@@ -17,6 +17,7 @@ from sqlalchemy.pool import QueuePool
 from app.benchmarks import catalog
 from app.db.accounts import User
 from app.db.models import State, Submission
+from app.db.sessions import Database
 from app.management.recovery import recover_lost
 from app.pages import site
 from app.scoring import queue
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from app.db.sessions import Database
     from app.scoring.sandbox.part_results import PartResult
     from tests.app.benchmarks import Example
     from tests.app.harness import ServiceHarness
@@ -85,6 +85,29 @@ def test_exhausted_connection_pool_returns_503_with_retry_after() -> None:
     assert (page.status_code, page.headers["Retry-After"]) == (503, "5")
     assert "internal.busy" in page.text
     assert page.text.startswith("<!DOCTYPE html>")
+
+
+def test_database_that_does_not_answer_is_not_called_busy(capsys: pytest.CaptureFixture[str]) -> None:
+    app = FastAPI()
+    problem_responses.install_problem_handlers(app, site.problem_page)
+    database = Database("postgresql://nobody@localhost:1/none")
+
+    @app.get("/")
+    def ask() -> None:
+        with database.read() as session:
+            session.connection()
+
+    client = TestClient(app)
+    answer, page = client.get("/"), client.get("/", headers={"Accept": "text/html"})
+    database.close()
+    assert (answer.status_code, answer.json()["code"]) == (503, "internal.database")
+    assert (page.status_code, page.headers["Retry-After"]) == (503, "5")
+    for text in (answer.text, page.text):
+        assert "The database does not answer." in text
+        assert "locked" not in text
+    logged = capsys.readouterr().out
+    assert "database.away" in logged
+    assert "database.busy" not in logged
 
 
 def test_publishing_copies_arrays_without_locking_the_database(service: Service, toy: Example, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from app.database_url import database_url
 from app.db import presence
 from app.db.accounts import Audit, User
 from app.db.base import Base, now
-from app.db.database_errors import is_busy
+from app.db.database_errors import is_away, is_busy
 from app.db.migration import SCRIPTS, MigrationError, is_own_table, upgrade
 from app.db.models import File
 from app.db.presence import Presence, Use
@@ -88,7 +88,17 @@ def test_writer_that_waits_too_long_is_told_that_the_database_is_busy(database: 
         users.add_user(session, "ada")
         with pytest.raises(OperationalError) as refused, impatient.write() as late:
             users.add_user(late, "bob")
-        assert is_busy(refused.value)
+        assert (is_busy(refused.value), is_away(refused.value)) == (True, False)
+
+
+def test_connection_that_postgresql_ends_says_that_the_database_is_away(cluster: Cluster) -> None:
+    with closing(Database(cluster.create())) as database, database.read() as session:
+        pid = session.scalar(text("SELECT pg_backend_pid()"))
+        with database.read() as other:
+            other.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
+        with pytest.raises(OperationalError) as ended:
+            session.execute(text("SELECT 1"))
+    assert (is_busy(ended.value), is_away(ended.value)) == (False, True)
 
 
 def test_reading_session_keeps_its_snapshot(database: Database) -> None:

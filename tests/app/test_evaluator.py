@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,9 +52,13 @@ def test_unclaimed_invalid_file_is_not_rejected(harness: ServiceHarness, toy: Ex
     assert (harness.state(submission_id), harness.files()) == (State.REJECTED, 0)
 
 
-@pytest.mark.parametrize("outcome", ["result", "rejected", "failed"])
+@pytest.mark.parametrize("outcome", ["scored", "rejected", "failed"])
 def test_run_saves_nothing_after_its_evaluation_was_claimed_again(
-    harness: ServiceHarness, toy: Example, monkeypatch: pytest.MonkeyPatch, outcome: str
+    harness: ServiceHarness,
+    toy: Example,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    outcome: str,
 ) -> None:
     submission_id = harness.accept(npy(toy.scores()))
     score = harness.sandbox.score
@@ -72,6 +77,10 @@ def test_run_saves_nothing_after_its_evaluation_was_claimed_again(
     monkeypatch.setattr(harness.sandbox, "score", score_and_claim_again)
     assert harness.evaluator.evaluate_next()
     assert (harness.state(submission_id), harness.files(), harness.count(Measurement)) == (State.SCORING, 1, 0)
+    logged = capsys.readouterr().out
+    assert "evaluation.refused" in logged
+    assert outcome in logged
+    assert not re.search(r"submission\.(scored|rejected|failed)", logged)
 
 
 def test_failed_evaluation_is_retried_then_marked_failed(harness: ServiceHarness, toy: Example) -> None:

@@ -117,6 +117,7 @@ def test_metrics_show_the_queue_and_what_was_scored(measured_service: Service) -
         assert {dict(labels)["kind"] for labels in samples[f"ldsboard_{name}"]} == {"ranked", "practice", "rescoring"}
         assert set(samples[f"ldsboard_{name}"].values()) == {0.0}
     assert set(samples["ldsboard_oldest_waiting_seconds"].values()) == {0.0}
+    assert _value(samples, "connected_workers") == 1  # the server scores itself
     assert _value(samples, "submission_problems", code="scores.nonfinite") == 1
     assert _value(samples, "last_hour_scored_evaluations") == 1
     assert 0 < _value(samples, "last_hour_longest_scoring_seconds") == _value(samples, "last_hour_scoring_seconds")
@@ -138,12 +139,13 @@ def test_oldest_first_evaluation_ages_and_an_unknown_code_is_other(harness: Serv
         )
     registry = CollectorRegistry()
     with harness.database.read() as session:
-        registry.register(_Families(_database_families(session)))
+        registry.register(_Families(_database_families(session, 3)))
     value = registry.get_sample_value
     assert 700 <= (value("ldsboard_oldest_waiting_seconds", {"kind": "ranked"}) or 0) < 760
     assert value("ldsboard_oldest_waiting_seconds", {"kind": "practice"}) == 0
     assert value("ldsboard_oldest_waiting_seconds", {"kind": "rescoring"}) is None
     assert value("ldsboard_submission_problems", {"code": "other"}) == 1
+    assert value("ldsboard_connected_workers") == 3
 
 
 def test_requests_are_counted_by_template_and_never_by_path(measured_service: Service) -> None:
@@ -258,9 +260,13 @@ def test_every_metric_of_the_alert_rules_exists(measured_service: Service) -> No
     for path in ("/secret-path", "/benchmarks/toy"):
         measured_service.client.get(f"{measured_service.url}{path}")
     samples = _samples(measured_service)
-    assert {"LDSBoardQueueWaits", "LDSBoardEvaluationsFailed", "LDSBoardNotReady", "LDSBoardDiskFull"} <= {
-        rule["alert"] for rule in rules
-    }
+    assert {
+        "LDSBoardQueueWaits",
+        "LDSBoardEvaluationsFailed",
+        "LDSBoardNotReady",
+        "LDSBoardDiskFull",
+        "LDSBoardNoWorker",
+    } <= {rule["alert"] for rule in rules}
     for rule in rules:
         names = re.findall(r"\bldsboard_\w+", rule["expr"])
         assert names, rule

@@ -107,7 +107,7 @@ def test_failures_are_counted_until_they_are_permanent(harness: ServiceHarness, 
     assert (found.named.submission_id, found.named.kind, found.failures) == (submission_id, "ranked", MAX_FAILURES)
     assert found.at is not None
     assert found.error is not None
-    assert "SandboxError" in found.error
+    assert found.error.startswith(f"LostFileError('The folder {harness.storage.folder} does not hold ")
     assert problems == {"internal.failed": 1}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from datetime import timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -11,10 +12,11 @@ from procrastinate.schema import SchemaManager
 from sqlalchemy import select, text, update
 
 from app.accounts.audit import OPERATOR
+from app.db.base import now
 from app.db.models import Evaluation, State, Submission
 from app.db.sessions import Database
 from app.db.tickets import Queue, note_ticket
-from app.management import moderation, queue_report
+from app.management import moderation, queue_report, recovery
 from app.scoring import lost_evaluations, queue
 from tests.app.benchmarks import write_benchmark
 from tests.app.harness import ServiceHarness
@@ -117,7 +119,10 @@ def test_evaluation_of_a_living_worker_is_left_alone(harness: ServiceHarness, to
 
 
 @pytest.mark.parametrize("loss", ["worker without heartbeat", "ticket is gone", "ticket is done", "claim of a server"])
-def test_lost_evaluation_is_queued_again(harness: ServiceHarness, toy: Example, loss: str) -> None:
+def test_lost_evaluation_is_queued_again(
+    harness: ServiceHarness, toy: Example, loss: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "process_name", lambda: "dead-host/17")
     submission_id = harness.accept(npy(toy.scores()))
     job = _begin_ticket(harness, heartbeat_age=31.0 if loss == "worker without heartbeat" else 0.0)
     claimed = _claim(harness, job)
@@ -131,12 +136,77 @@ def test_lost_evaluation_is_queued_again(harness: ServiceHarness, toy: Example, 
     lost_evaluations.recover(harness.database, 30.0)
     assert harness.state(submission_id) == State.QUEUED
     assert _tickets(harness)[-1] == ("scoring", False)
-    with harness.database.read() as session:
-        assert [(each.submission_id, each.method, each.owner) for each in queue_report.lost(session)] == [
-            (submission_id, "ours", "alice")
-        ]
+    (found,) = _lost(harness)
+    assert found.named[::2] == (submission_id, "ours", "toy", "ranked")
+    assert (found.named.owner, found.worker, found.state, found.by) == ("alice", "dead-host/17", "queued", None)
+    assert claimed.claimed_at is not None
+    assert claimed.claimed_at <= found.seen_at <= found.at
     with harness.database.read() as session:
         assert queue.held(session, claimed) is None
+
+
+def test_server_that_leads_requeues_what_the_last_worker_held(harness: ServiceHarness, toy: Example) -> None:
+    submission_id = harness.accept(npy(toy.scores()))
+    _claim(harness, _begin_ticket(harness, heartbeat_age=29.0))
+    recovery.recover_lost(harness.database, None, harness.presence)
+    assert harness.state(submission_id) == State.SCORING
+    with harness.database.write() as session:
+        session.execute(text("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '31 s'"))
+    recovery.recover_lost(harness.database, None, harness.presence)
+    assert harness.state(submission_id) == State.QUEUED
+    with harness.database.read() as session:
+        assert queue_report.queue_state(session).running["ranked"] == 0
+
+
+def _lost(harness: ServiceHarness) -> list[queue_report.Lost]:
+    with harness.database.read() as session:
+        return queue_report.lost(session)
+
+
+def test_operator_sees_what_became_of_a_lost_rescoring(
+    harness: ServiceHarness, toy: Example, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness.accept(npy(toy.scores()))
+    assert harness.evaluator.evaluate_next(Queue.SCORING)
+    harness.publish(write_benchmark(tmp_path / "new", version=2, ranking=130).folder)
+    with harness.database.write() as session:
+        session.execute(text("DELETE FROM procrastinate_jobs WHERE queue_name = 'scoring'"))
+    heartbeats = {}
+    for name in ("first/1", "second/2"):
+        monkeypatch.setattr(queue, "process_name", lambda name=name: name)
+        job = _begin_ticket(harness)
+        with harness.database.write() as session:
+            assert queue.claim(session, Queue.RESCORING, job=job) is not None
+            session.execute(
+                update(Evaluation).where(Evaluation.job == job).values(claimed_at=now() - timedelta(hours=1))
+            )
+            stop = text(
+                "UPDATE procrastinate_workers SET last_heartbeat = now() - interval '31 s' RETURNING last_heartbeat"
+            )
+            heartbeats[name] = session.scalars(stop).all()[-1]
+        lost_evaluations.recover(harness.database, 30.0)
+    second, first = _lost(harness)
+    assert [(each.worker, each.named.kind, each.named.version) for each in (first, second)] == [
+        (name, "rescoring", 2) for name in heartbeats
+    ]
+    assert first.seen_at < first.at < second.at
+    assert second.seen_at == heartbeats["second/2"]
+    assert second.state == "queued"
+    monkeypatch.setattr(queue, "process_name", lambda: "third/3")
+    job = _begin_ticket(harness)
+    with harness.database.write() as session:
+        assert queue.claim(session, Queue.RESCORING, job=job) is not None
+    assert {(each.state, each.by) for each in _lost(harness)} == {("running", "third/3")}
+    with harness.database.write() as session:
+        queue.requeue_abandoned(session)
+    assert harness.evaluator.evaluate_next(Queue.RESCORING)
+    assert {(each.state, each.by) for each in _lost(harness)} == {("scored", "third/3")}
+    with harness.database.write() as session:
+        scored = session.scalars(select(Evaluation).where(Evaluation.lost_workers.is_not(None))).one()
+        assert second.at < (_lost(harness)[0].since or second.at) == scored.scored_at
+        yesterday = [each | {"at": (now() - timedelta(hours=25)).isoformat()} for each in scored.lost_workers or []]
+        scored.lost_workers = yesterday
+    assert _lost(harness) == []
 
 
 def test_evaluation_that_ends_many_workers_fails(harness: ServiceHarness, toy: Example) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 from itertools import count
@@ -11,11 +12,15 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
+from pydantic import SecretStr
 from sqlalchemy import URL, select, text
 
 from app.cli.work import libpq_address
 from app.db.models import Event, State
+from app.db.presence import count_workers
+from app.management import queue_report
 from app.settings import Settings
+from ldsboard.core.kernel import choose_route
 from tests.app.service import PATIENCE_SECONDS, ROOT, Service, npy, until
 
 if TYPE_CHECKING:
@@ -26,6 +31,8 @@ if TYPE_CHECKING:
     from tests.postgresql import Cluster
 
 pytestmark = pytest.mark.server
+
+TOKEN = "only-prometheus-knows-these-32-characters"
 
 SEEDS = count(1)
 """Seeds of the score files, which all differ."""
@@ -68,6 +75,10 @@ class Scaled:
         assert (view["state"], view["public"]["lds"]) == ("scored", lds), (view, self.log.read_text())
         assert sum(after == State.SCORED for _, after in self.service.events(submission_id)) == 1
 
+    def logged(self) -> str:
+        """Return what the server and the workers have logged; each of them can find a lost evaluation."""
+        return self.service.log.read_text() + self.log.read_text()
+
     def close(self) -> None:
         """Kill the workers."""
         for worker in self.workers:
@@ -78,7 +89,8 @@ class Scaled:
 @pytest.fixture(scope="module")
 def served(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory, toy: Example) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("scaled")
-    with Service(folder, database_url=cluster.create(), scoring_processes=0) as service:
+    settings = {"scoring_processes": 0, "metrics_token": SecretStr(TOKEN)}
+    with Service(folder, database_url=cluster.create(), **settings) as service:
         service.publish(toy.folder)
         yield service
 
@@ -106,6 +118,8 @@ def send(scaled: Scaled, toy: Example) -> Callable[[float], tuple[str, float]]:
 
 def test_two_workers_score_what_the_server_accepts(scaled: Scaled, send: Callable[[float], tuple[str, float]]) -> None:
     early = send(0.1)  # before there is a worker
+    route = f"Scores are added with {choose_route()}.\n"
+    assert route not in scaled.service.log.read_text()
     for _ in range(2):
         scaled.start_worker("--concurrency", "2")
     sent = [early, *(send(noise / 10) for noise in range(2, 8))]
@@ -113,6 +127,21 @@ def test_two_workers_score_what_the_server_accepts(scaled: Scaled, send: Callabl
         scaled.assert_scored_once(submission_id, lds)
     until(lambda: _listed(scaled) >= {submission_id for submission_id, _ in sent}, "all submissions on the board")
     until(lambda: _tickets(scaled) == 0, "no tickets that are left")
+    assert scaled.log.read_text().count(route) == len(scaled.workers)
+
+
+def test_server_knows_how_many_workers_are_connected(scaled: Scaled) -> None:
+    def connected() -> int:
+        with scaled.service.database.read() as session:
+            return count_workers(session)
+
+    assert connected() == 0
+    first, _ = scaled.start_worker(), scaled.start_worker()
+    until(lambda: connected() == 2, "two workers")
+    first.kill()
+    until(lambda: connected() == 1, "one worker")
+    answer = scaled.service.client.get(f"{scaled.service.url}/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
+    assert "\nldsboard_connected_workers 1.0\n" in answer.text
 
 
 def test_killed_server_leaves_its_submission_to_the_workers(
@@ -134,11 +163,21 @@ def test_evaluation_of_a_killed_worker_is_given_to_another(
     first = scaled.start_worker()
     scaled.holder(submission_id)
     first.kill()
-    scaled.start_worker()
+    second = scaled.start_worker()
     scaled.holder(submission_id, first)
     scaled.gate.unlink()
     scaled.assert_scored_once(submission_id, lds)
     assert "requeued: its worker has ended" in _details(scaled, submission_id)
+    with scaled.service.database.read() as session:
+        (lost,) = queue_report.lost(session)
+    ended = [f"{socket.gethostname()[:30]}/{worker.pid}" for worker in (first, second)]
+    assert (lost.named.submission_id, lost.named.kind, lost.state) == (submission_id, "ranked", "scored")
+    assert (lost.worker, lost.by) == tuple(ended)
+    (line,) = [
+        line for line in scaled.logged().splitlines() if "event=evaluation.lost" in line and submission_id in line
+    ]
+    assert f" worker={ended[0]} " in line
+    assert line.endswith(" losses=1")
 
 
 def test_thawed_worker_saves_nothing_while_another_scores(
@@ -158,6 +197,15 @@ def test_thawed_worker_saves_nothing_while_another_scores(
     assert scaled.service.row(submission_id).state == State.SCORING
     scaled.open_for(second)
     scaled.assert_scored_once(submission_id, lds)
+    until(lambda: "event=ticket.gone" in scaled.log.read_text(), "a line about the ticket that is gone")
+    lines = [line for line in scaled.logged().splitlines() if submission_id in line]
+    events = {
+        event: [line.rpartition("/")[2] for line in lines if f"event={event} " in line]
+        for event in ("evaluation.started", "evaluation.lost", "evaluation.refused", "submission.scored")
+    }
+    assert [event_lines[0].startswith(str(first.pid)) for event_lines in list(events.values())[:3]] == [True] * 3
+    assert [len(event_lines) for event_lines in events.values()] == [2, 1, 1, 1]
+    assert "never retrieved" not in scaled.log.read_text()
 
 
 def test_stopped_worker_gives_its_evaluation_back(scaled: Scaled, send: Callable[[float], tuple[str, float]]) -> None:

@@ -114,6 +114,11 @@ def timestamp(time: datetime) -> str:
     return f"{time:%Y-%m-%d %H:%M} UTC"
 
 
+def clock_time(time: datetime) -> str:
+    """Format the time of day to the second, HH:MM:SS, in UTC."""
+    return f"{time:%H:%M:%S}"
+
+
 def size(count_of_bytes: int) -> str:
     """Format a number of bytes with three significant digits, in decimal units."""
     value, units = float(count_of_bytes), ["bytes", "kB", "MB", "GB"]

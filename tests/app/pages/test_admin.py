@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 import httpx
@@ -114,6 +114,7 @@ def test_page_shows_queue_versions_and_disk(admin: SignedInUser) -> None:
     for expected in ("Ranked", "Practice", "Rescorings", "Held by bans", "sqlite, schema", "Scorer version", " GB of "):
         assert expected in text
     assert "Not ready" not in text
+    assert "No worker is connected" not in text
     assert ["toy", "1", "1", "current"] in [row for table in Markup(response.text).tables for row in table]
     assert Markup(response.text).all("script") == []
 
@@ -174,24 +175,30 @@ def test_account_is_approved_once(admin: SignedInUser, sign_in_service: Service)
 
 def test_page_names_what_runs_and_failed_and_escapes_texts() -> None:
     named = Named("0123456789abcdef", 3, "ours", "ann", "toy", 2, "ranked")
-    since, error = now() - timedelta(minutes=5), "ValueError('<script>alert(1)</script>')"
+    noon, hour, second = datetime(2026, 11, 30, 12, tzinfo=UTC), timedelta(hours=1), timedelta(seconds=1)
+    since, error = noon, "ValueError('<script>alert(1)</script>')"
     text = render(
         "admin.html",
         form="the-csrf-token",
-        time=now(),
+        time=noon + hour,
         faults={},
+        needs_worker=True,
         queue=Queue(
             {"ranked": Waiting(1200, 3, since), "practice": Waiting(), "rescoring": Waiting(1, 0, since)},
             running={"ranked": 2},
             failed={"ranked": 101, "rescoring": 1},
             held=4,
         ),
-        running=[Running(named, since, 2, 40), Running(named, since, 1, None)],
+        running=[Running(named, "machine-1/17", since, 2, 40), Running(named, None, since, 1, None)],
         processes=[
             Process("worker", "machine-1", "17", since, leads=False),
             Process("server", "machine-1", "18", since, leads=True),
         ],
-        lost=[Lost("0123456789abcdef", "ours", "ann", since)],
+        lost=[
+            Lost(named, "machine-2/9", noon, noon + 31 * second, "scored", "machine-1/17", noon + 33 * second),
+            Lost(named, "machine-2/8", noon - 24 * hour, noon, "running", "machine-1/17", noon),
+            Lost(named._replace(kind="rescoring"), "machine-2/7", noon, noon, "queued", None, None),
+        ],
         failed=[Failed(named, 4, since, error), Failed(named._replace(kind="rescoring"), 4, None, None)],
         accounts=[],
         max_accounts=50,
@@ -200,22 +207,50 @@ def test_page_names_what_runs_and_failed_and_escapes_texts() -> None:
         boards=[],
         scorer_version=1,
     )
-    running, processes, failed = Markup(text).tables
+    running, processes, lost, failed = Markup(text).tables
     assert processes[1:] == [
-        ["worker", "machine-1", "17", "5 min"],
-        ["server leads: deletes, ranks and calls webhooks", "machine-1", "18", "5 min"],
+        ["worker", "machine-1", "17", "60 min"],
+        ["server leads: deletes, ranks and calls webhooks", "machine-1", "18", "60 min"],
     ]
-    assert "workers that died were scoring these files" in text
+    file, scored = "ours toy, version 2, ranked", "scored by machine-1/17 at 12:00:33"
+    assert lost[1:] == [
+        ["machine-2/9", "12:00:00", file, "ann", "12:00:31", scored],
+        ["machine-2/8", "2026-11-29 12:00:00", file, "ann", "12:00:00", "being scored by machine-1/17 since 12:00:00"],
+        ["machine-2/7", "12:00:00", "ours toy, version 2, rescoring", "ann", "12:00:00", "waits in the queue"],
+    ]
     assert running[1:] == [
-        ["ours toy, version 2, ranked", "ann", "5 min", "2", "40 %"],
-        ["ours toy, version 2, ranked", "ann", "5 min", "1", "–"],  # noqa: RUF001 -- the dash of empty cells
+        ["ours toy, version 2, ranked", "ann", "machine-1/17", "60 min", "2", "40 %"],
+        ["ours toy, version 2, ranked", "ann", "unknown", "60 min", "1", "–"],  # noqa: RUF001 -- the dash of empty cells
     ]
     assert failed[1][1:5] == ["ann", f"{since:%Y-%m-%d %H:%M} UTC", "4", error]
     assert failed[2][2:5] == ["see the log", "4", "see the log"]
     whole = " ".join(text.split())
     assert "<script>" not in text
-    for expected in ("1,200", "oldest: <time", "to be retried: 3", "102 evaluations, newest first; shown: 2"):
+    for expected in (
+        "1,200",
+        "oldest: <time",
+        "to be retried: 3",
+        "No worker is connected.</strong>",
+        "<code>python -m app work</code>",
+        "102 evaluations, newest first; shown: 2",
+    ):
         assert expected in whole
+
+
+def test_submission_shows_its_events_to_admins_only(
+    admin: SignedInUser, site_visitor: httpx.Client, sign_in_service: Service, toy: Example
+) -> None:
+    token = sign_in_service.token("owner-of-events")
+    view = sign_in_service.submit_and_score(token, "toy", npy(toy.scores(seed=77)), method="eventful", kind="practice")
+    fail(sign_in_service, view["id"])
+    path = view["links"]["page"]
+    (events,) = [table for table in Markup(admin.client.get(path).text).tables if table[0][0] == "Time"]
+    rows = [row[1:] for row in events[1:]]
+    assert rows[:2] == [["–", "uploading", "–"], ["uploading", "queued", "–"]]  # noqa: RUF001 -- the dash of empty cells
+    assert [row[1] for row in rows] == [after for _, after in sign_in_service.events(view["id"])]
+    _set(sign_in_service, admin.name, role=Role.USER)
+    for client in (admin.client, site_visitor):
+        assert 'id="events"' not in client.get(path).text
 
 
 def test_page_says_which_part_is_not_ready(admin: SignedInUser, sign_in_service: Service) -> None:
