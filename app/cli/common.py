@@ -11,6 +11,7 @@ import typer
 from app.db.migration import MigrationError, revisions, upgrade
 from app.db.sessions import Database
 from app.leaderboard.ranking import Ranker
+from app.management.installation import NoInstallationError, check_installation
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -23,19 +24,28 @@ LONGEST_MESSAGE = 1900
 """Largest number of characters of a message that are printed. A message can quote names and words of any length from a file."""
 
 
-def migrate_database() -> Settings:
-    """Create the data folder, and migrate the database to the newest schema; return the settings.
+def migrate_database(*, creates: bool) -> Settings:
+    """Migrate the database to the newest schema; return the settings.
 
-    If a later release has migrated the database, and this one can use it, the command goes on after a note.
-    Only the server's own user can read the folder afterwards. If the migration fails, the command prints the error and ends.
+    If a later release has migrated the database, and this one can use it, the command goes on after a note. If the migration
+    fails, the command prints the error and ends.
+
+    Parameters
+    ----------
+    creates
+        Whether a missing installation is created; only the server's own user can read its folder. Otherwise the command prints
+        what is missing and ends, so that a misspelt setting does not look like an empty installation.
     """
     settings = Settings()
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    # The database holds hidden results at full precision, so only the server's own user may read the folder.
-    settings.data_dir.chmod(0o700)
     try:
+        if creates:
+            settings.data_dir.mkdir(parents=True, exist_ok=True)
+            # The database holds hidden results at full precision, so only the server's own user may read the folder.
+            settings.data_dir.chmod(0o700)
+        else:
+            check_installation(settings)
         found = upgrade(settings.resolved_database_url)
-    except MigrationError as error:
+    except (MigrationError, NoInstallationError) as error:
         raise fail(error) from None
     if found not in revisions():
         typer.echo(f"Note: The database has schema {found} of a later release, which this release can use.", err=True)
@@ -43,12 +53,16 @@ def migrate_database() -> Settings:
 
 
 @contextmanager
-def open_database(*expected: type[Exception], serving: bool = False) -> Iterator[tuple[Settings, Database]]:
-    """Migrate the database, then yield the settings and the database; `serving` is that of `Database`.
+def open_database(
+    *expected: type[Exception], creates: bool = False, serving: bool = False
+) -> Iterator[tuple[Settings, Database]]:
+    """Migrate the database, then yield the settings and the database.
+
+    `creates` is that of `migrate_database`, and `serving` that of `Database`.
 
     An exception of an `expected` type that is raised in the ``with`` block is printed, and ends the command with exit code 2.
     """
-    settings = migrate_database()
+    settings = migrate_database(creates=creates)
     database = Database(settings.resolved_database_url, tickets=not settings.scoring_processes, serving=serving)
     try:
         yield settings, database

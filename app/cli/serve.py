@@ -53,7 +53,7 @@ def serve(
     except RouteError as error:
         raise fail(error) from None
     listener = listen(host, port)
-    settings = migrate_database()
+    settings = migrate_database(creates=True)
     port = listener.getsockname()[1]
     has_public_url = "public_url" in settings.model_fields_set
     if not has_public_url:
@@ -93,5 +93,5 @@ def serve(
 
 def migrate() -> None:
     """Migrate the database to the newest schema."""
-    url = database_url(migrate_database().resolved_database_url)
+    url = database_url(migrate_database(creates=True).resolved_database_url)
     typer.echo(f"The database at {url.render_as_string()} is up to date.")  # without the password

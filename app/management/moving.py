@@ -25,8 +25,9 @@ from app.db.presence import Presence, Use
 from app.db.sessions import Database
 from app.management import consistency
 from app.management.file_copies import Copied, FileCopies
+from app.management.installation import check_places, exists
 from app.management.move_options import MoveError
-from app.management.target_database import another, check_empty, check_target, exists, is_same, prepared_target
+from app.management.target_database import another, check_empty, check_target, is_same, prepared_target
 from app.submissions.opened_storage import open_storage
 from ldsboard.counts import count
 from ldsboard.invocation import program
@@ -74,11 +75,7 @@ def move(settings: Settings, options: MoveOptions, progress: Progress = lambda _
     """
     source_url, target_url = database_url(settings.resolved_database_url), options.target_url()
     target_settings = options.target_settings(settings)
-    if not exists(source_url):
-        raise MoveError(
-            f"There is no database at {source_url.database}. Set LDSBOARD_DATA_DIR or LDSBOARD_DATABASE_URL to the installation "
-            "that is to be moved, as for its server."
-        )
+    check_places(settings)
     _check_different(settings, target_settings, target_url, options)
     with ExitStack() as held:
         for folder in _data_folders(settings, target_settings, source_url, target_url):
@@ -120,10 +117,6 @@ def move(settings: Settings, options: MoveOptions, progress: Progress = lambda _
 
 def _data_folders(settings: Settings, target: Settings, *urls: URL | None) -> list[Path]:
     """Return the data folder of the settings, and any other data folder in which an SQLite file or a folder of files is."""
-    if not settings.data_dir.is_dir():
-        raise MoveError(
-            f"There is no data folder {settings.data_dir}. Set LDSBOARD_DATA_DIR to that of the installation, as for its server."
-        )
     paths = [Path(str(url.database)) for url in urls if url is not None and url.get_backend_name() == "sqlite"]
     paths += [each.storage_dir for each in (settings, target) if each.bucket is None]
     others = {path.parent.resolve() for path in paths if (path.parent / "server.lock").exists()}

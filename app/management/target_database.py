@@ -14,6 +14,7 @@ from app.database_url import without_password
 from app.db import copying
 from app.db.migration import revision, revisions, upgrade
 from app.db.sessions import Database
+from app.management.installation import exists, shown
 from app.management.move_options import MoveError
 from ldsboard.counts import count
 
@@ -47,8 +48,7 @@ def _connected(target: Database, url: URL) -> Iterator[Connection]:
     try:
         connection = target.engine.connect()
     except DBAPIError as error:
-        shown = url.database if url.get_backend_name() == "sqlite" else without_password(url)
-        raise MoveError(f"The target {shown} cannot be used: {' '.join(str(error.orig).split())}") from None
+        raise MoveError(f"The target {shown(url)} cannot be used: {' '.join(str(error.orig).split())}") from None
     with connection:
         yield connection
 
@@ -72,11 +72,6 @@ def check_empty(connection: Connection, options: MoveOptions) -> None:
         held = ", ".join(f"{count(rows, 'row')} in {name}" for name, rows in filled.items())
         hint = another(connection.engine.url, options)
         raise MoveError(f"The target holds {held}. A target must be empty. {hint}")
-
-
-def exists(url: URL) -> bool:
-    """Return whether an SQLite file exists, without creating it. A PostgreSQL database shows that when it is opened."""
-    return url.get_backend_name() != "sqlite" or Path(str(url.database)).is_file()
 
 
 def is_same(source: URL, target: URL) -> bool:
