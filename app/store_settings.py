@@ -36,11 +36,6 @@ class StoreSettings(BaseSettings):
     def _check_store(self) -> Self:
         if self.bucket is not None:
             check_access(self.aws_endpoint_url, self.aws_access_key_id, self.aws_secret_access_key)
-        elif self.storage_public_url:
-            raise ValueError(
-                "LDSBOARD_STORAGE_PUBLIC_URL needs a bucket in LDSBOARD_STORAGE_URL, as s3://BUCKET/PREFIX; for a folder, unset "
-                "LDSBOARD_STORAGE_PUBLIC_URL."
-            )
         check_endpoint("LDSBOARD_STORAGE_PUBLIC_URL", self.storage_public_url)
         return self
 

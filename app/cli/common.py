@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import typer
+from pydantic import ValidationError
 
 from app.db.migration import MigrationError, revisions, upgrade
 from app.db.sessions import Database
@@ -24,8 +25,19 @@ LONGEST_MESSAGE = 1900
 """Largest number of characters of a message that are printed. A message can quote names and words of any length from a file."""
 
 
-def migrate_database(*, creates: bool) -> Settings:
-    """Migrate the database to the newest schema; return the settings.
+def read_settings(*, serving: bool) -> Settings:
+    """Return the settings. If they are for a server or worker (`serving`) that cannot use them, print why, and end."""
+    settings = Settings()
+    try:
+        if serving:
+            settings.check_serving()
+    except ValueError as error:
+        raise fail(error) from None
+    return settings
+
+
+def migrate_database(settings: Settings, *, creates: bool) -> None:
+    """Migrate the database to the newest schema.
 
     If a later release has migrated the database, and this one can use it, the command goes on after a note. If the migration
     fails, the command prints the error and ends.
@@ -36,7 +48,6 @@ def migrate_database(*, creates: bool) -> Settings:
         Whether a missing installation is created; only the server's own user can read its folder. Otherwise the command prints
         what is missing and ends, so that a misspelt setting does not look like an empty installation.
     """
-    settings = Settings()
     try:
         if creates:
             settings.data_dir.mkdir(parents=True, exist_ok=True)
@@ -49,7 +60,6 @@ def migrate_database(*, creates: bool) -> Settings:
         raise fail(error) from None
     if found not in revisions():
         typer.echo(f"Note: The database has schema {found} of a later release, which this release can use.", err=True)
-    return settings
 
 
 @contextmanager
@@ -58,12 +68,13 @@ def open_database(
 ) -> Iterator[tuple[Settings, Database]]:
     """Migrate the database, then yield the settings and the database.
 
-    `creates` is that of `migrate_database`, and `serving` that of `Database`.
+    `creates` is that of `migrate_database`, and `serving` that of `read_settings` and of `Database`.
 
     An exception of an `expected` type that is raised in the ``with`` block is printed, and ends the command with exit code 2.
     """
-    settings = migrate_database(creates=creates)
-    database = Database(settings.resolved_database_url, tickets=not settings.scoring_processes, serving=serving)
+    settings = read_settings(serving=serving)
+    migrate_database(settings, creates=creates)
+    database = Database(settings.resolved_database_url, tickets=settings.workers_score, serving=serving)
     try:
         yield settings, database
     except (typer.Abort, typer.Exit):  # both are of the type RuntimeError
@@ -84,6 +95,22 @@ def write_session() -> Iterator[Session]:
         with database.write() as session:
             yield session
         Ranker(database).renew_all()
+
+
+def invalid_settings(error: ValidationError) -> str:
+    """Return which settings are invalid and why, without pydantic's own layout; values are not repeated."""
+    lines = []
+    for each in error.errors(include_url=False, include_input=False):
+        cause = each.get("ctx", {}).get("error")
+        if isinstance(cause, ValidationError):  # of a type within a check of a setting
+            message = cause.errors(include_url=False, include_input=False)[0]["msg"]
+        else:
+            message = str(cause or each["msg"])
+        for field in each["loc"][:1]:
+            name = str(field) if str(field).isupper() else f"LDSBOARD_{str(field).upper()}"
+            message = message if name in message else f"{name}: {message[:1].lower()}{message[1:]}"
+        lines.append(message)
+    return "\n  ".join(lines)
 
 
 def fail(error: Exception | str) -> typer.Exit:

@@ -64,6 +64,8 @@ def move(
     lines, kept = [], []
     if database is not None:
         new = database_url(database)
+        if new.get_backend_name() == "sqlite" and not settings.scoring_processes:
+            lines.append("unset LDSBOARD_SCORING_PROCESSES")  # SQLite has no workers
         lines.append(_database_setting(new, settings))
         kept.append(f"The old database is kept, unchanged: {shown(database_url(settings.resolved_database_url))}.")
     kept.append(f"{'Files stay' if storage is None else 'The old files are kept, unchanged:'} {_place(settings)}.")
