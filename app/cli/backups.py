@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from app.cli.common import fail, open_database
+from app.cli.common import fail, open_database, print_places
 from app.db.copying import CopyError
 from app.errors import StorageAwayError
 from app.management import backups
@@ -33,6 +33,7 @@ def backup(
         open_database(RuntimeError, CopyError, StorageAwayError) as (settings, database),
         scoring_bar(Console(stderr=True), "Copying score files") as show,
     ):
+        print_places(settings)
         done = backups.back_up(settings, database, folder, show)
     kept = f"; {count(done.kept, 'file')} of an earlier backup used" if done.kept else ""
     typer.echo(f"Copied: {count(done.files, 'score file')} ({done.size / 2**20:,.1f} MiB){kept}.")

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 import typer
 from pydantic import ValidationError
 
+from app.data_lock import folder_id
+from app.database_url import database_url
 from app.db.migration import MigrationError, revisions, upgrade
+from app.db.presence import OtherFolderError, check_folder
 from app.db.sessions import Database
 from app.leaderboard.ranking import Ranker
-from app.management.installation import NoInstallationError, check_installation
+from app.management.installation import NoInstallationError, check_installation, shown
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -76,10 +79,12 @@ def open_database(
     migrate_database(settings, creates=creates)
     database = Database(settings.resolved_database_url, tickets=settings.workers_score, serving=serving)
     try:
+        with database.engine.connect() as connection:
+            check_folder(connection, folder_id(settings.data_dir, create=False))
         yield settings, database
     except (typer.Abort, typer.Exit):  # both are of the type RuntimeError
         raise
-    except expected as error:
+    except (OtherFolderError, *expected) as error:
         raise fail(error) from None
     finally:
         database.close()
@@ -111,6 +116,14 @@ def invalid_settings(error: ValidationError) -> str:
             message = message if name in message else f"{name}: {message[:1].lower()}{message[1:]}"
         lines.append(message)
     return "\n  ".join(lines)
+
+
+def print_places(settings: Settings) -> None:
+    """Print to standard error which installation a command reads: a variable that is set or missing can name another one."""
+    typer.echo(f"Database: {shown(database_url(settings.resolved_database_url))}", err=True)
+    typer.echo(f"Data folder: {settings.data_dir.absolute()}", err=True)
+    place = settings.storage_url if settings.bucket else settings.storage_dir.absolute()
+    typer.echo(f"Score files: {place}", err=True)
 
 
 def fail(error: Exception | str) -> typer.Exit:

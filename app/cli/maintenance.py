@@ -10,7 +10,7 @@ import typer
 from app import data_lock
 from app.accounts import audit
 from app.accounts.audit import OPERATOR, Action
-from app.cli.common import open_database, write_session
+from app.cli.common import open_database, print_places, write_session
 from app.db import integrity
 from app.errors import StorageAwayError
 from app.management import consistency, damage
@@ -68,7 +68,7 @@ def prune() -> None:
 def doctor(
     *,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Repair what can be repaired; stop the server first.")
+        bool, typer.Option("--repair", help="Repair what can be repaired; stop all servers and workers first.")
     ] = False,
     quick: Annotated[
         bool,
@@ -82,6 +82,7 @@ def doctor(
     if not quick:
         _check_database(Settings().resolved_database_url)
     with open_database(RuntimeError, StorageAwayError) as (settings, database):
+        print_places(settings)
         storage = open_storage(settings)
         snapshots = consistency.inspect_snapshots(settings.snapshots_dir, quick=quick)
         if repair:
@@ -104,7 +105,7 @@ def _check_database(url: str) -> None:
     if found := integrity.find_damage(url):
         for message in found:
             typer.echo(f"The database is damaged: {message}")
-        typer.echo("Stop the server, and restore the data folder from a backup (docs/how-to/operate.md).")
+        typer.echo("Stop all servers and workers, and restore the data folder from a backup (docs/how-to/operate.md).")
         raise typer.Exit(1)
 
 

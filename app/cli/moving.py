@@ -44,7 +44,7 @@ def move(
         typer.Option("--replace-nul", help="Write U+FFFD in place of NUL characters, which text may not have."),
     ] = False,
 ) -> None:
-    """Copy the database, the score files, or both, to another place, and keep the old ones; stop the server first.
+    """Copy the database, the score files, or both, to another place, and keep the old ones; stop all servers and workers first.
 
     The access key and the address of a bucket are taken from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL and
     AWS_REGION, as for the server. A move that was interrupted is repeated, and goes on.

@@ -109,7 +109,7 @@ def back_up(settings: Settings, database: Database, folder: Path, show: Callable
     try:
         lock = data_lock.lock_file(folder / LOCK)
     except Timeout:
-        raise BackupError(f"A server or another backup uses the folder {folder}.") from None
+        raise BackupError(f"A server, a worker or another backup uses the folder {folder}.") from None
     with lock:
         _check_earlier(database, folder)
         source, target = open_storage(settings), FolderStorage(folder / FILES)
@@ -265,7 +265,7 @@ def _copy_other_files(settings: Settings, database: Database, folder: Path, *, o
     With `only_add`, what is in the backup is kept.
     """
     url = database.engine.url
-    left_out = {settings.data_dir / LOCK, settings.data_dir / "arriving", settings.data_dir / FILES}
+    left_out = {settings.data_dir / name for name in (LOCK, data_lock.ID_FILE, "arriving", FILES)}
     left_out |= set() if settings.bucket else {settings.storage_dir}
     # With PostgreSQL, an old SQLite file can be in the data folder.
     files = [str(settings.data_dir / DATABASE), *([str(url.database)] if url.get_backend_name() == "sqlite" else [])]

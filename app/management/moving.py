@@ -81,7 +81,11 @@ def move(settings: Settings, options: MoveOptions, progress: Progress = lambda _
         for folder in _data_folders(settings, target_settings, source_url, target_url):
             _lock(held, folder)
         source = held.enter_context(closing(Database(settings.resolved_database_url)))
-        _claim(held, source, "A server or a worker uses the database. Stop it, then repeat the command.")
+        _claim(
+            held,
+            source,
+            "A server or a worker uses the database. Stop all servers and workers, then repeat the command.",
+        )
         # The first connection only holds the write lock: the second one cannot write, and sees one state.
         held.enter_context(source.writer.connect()).begin()
         reading = held.enter_context(source.engine.connect())
@@ -101,7 +105,7 @@ def move(settings: Settings, options: MoveOptions, progress: Progress = lambda _
                 copies = FileCopies(session, settings, target_settings, options)
         if target_url is not None:
             target = held.enter_context(closing(prepared_target(target_url)))
-            refusal = "A server uses the target, or the target is what you want to move."
+            refusal = "A server or a worker uses the target, or the target is what you want to move."
             _claim(held, target, f"{refusal} {another(target_url, options)}")
         files = None
         if copies is not None:
@@ -128,7 +132,9 @@ def _lock(held: ExitStack, folder: Path) -> None:
     try:
         held.enter_context(data_lock.lock_file(folder / "server.lock"))
     except Timeout:
-        raise MoveError(f"A server uses the data folder {folder}. Stop the server, then repeat the command.") from None
+        raise MoveError(
+            f"A server or a worker uses the data folder {folder}. Stop all servers and workers, then repeat the command."
+        ) from None
 
 
 def _copy(

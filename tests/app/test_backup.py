@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from app import data_lock
 from app.db.models import State
 from app.errors import StorageAwayError
 from app.management import backups
@@ -225,6 +226,7 @@ def test_other_files_are_mirrored_without_drafts(harness: ServiceHarness, tmp_pa
     settings = settings_of(harness, tmp_path)
     (tmp_path / "session-key").write_text("secret")
     (tmp_path / "session-key").chmod(0o600)
+    data_lock.folder_id(tmp_path, create=True)  # a copy is another folder
     day = tmp_path / "snapshots/toy/1/2026-01-01"
     day.mkdir(parents=True)
     (day / "board.csv").write_text("a,b")
@@ -234,6 +236,7 @@ def test_other_files_are_mirrored_without_drafts(harness: ServiceHarness, tmp_pa
     assert copied.read_text() == "a,b"
     assert not (elsewhere / "snapshots/toy/1/.draft").exists()
     assert (elsewhere / "session-key").stat().st_mode & 0o777 == 0o600
+    assert not (elsewhere / data_lock.ID_FILE).exists()
     assert elsewhere.stat().st_mode & 0o777 == 0o700
     assert (elsewhere / backups.DATABASE).stat().st_mode & 0o777 == 0o600
     assert (elsewhere / "benchmarks/toy").is_dir()

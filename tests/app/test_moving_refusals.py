@@ -63,12 +63,14 @@ def hinted(message: str) -> str:
 def test_running_server_is_not_moved(filled: FilledDatabase, tmp_path: Path, cluster: Cluster) -> None:
     target = f"sqlite:///{tmp_path / 'new.sqlite3'}"
     with lock_data_folder(tmp_path / "data"):
-        assert "A server uses the data folder" in refusal(tmp_path, filled.url, target)
+        assert "A server or a worker uses the data folder" in refusal(tmp_path, filled.url, target)
     with closing(Database(used := cluster.create())) as server:
         for use in Use:  # on another machine, with another data folder
             with closing(Presence(server, use)):
-                assert "A server or a worker uses the database. Stop it" in refusal(tmp_path, used, target)
-                assert "A server uses the target" in refusal(tmp_path, filled.url, used)
+                assert "A server or a worker uses the database. Stop all servers and workers" in refusal(
+                    tmp_path, used, target
+                )
+                assert "A server or a worker uses the target" in refusal(tmp_path, filled.url, used)
     assert not (tmp_path / "new.sqlite3").exists()
     assert is_empty(used)
     moved(tmp_path, filled.url, used)
@@ -79,10 +81,10 @@ def test_server_of_another_data_folder_is_not_moved(filled: FilledDatabase, tmp_
     target = f"sqlite:///{tmp_path / 'new.sqlite3'}"
     with lock_data_folder(tmp_path / "data"):
         message = refusal(tmp_path / "wrong", filled.url, target)
-        assert f"A server uses the data folder {tmp_path / 'data'}." in message
+        assert f"A server or a worker uses the data folder {tmp_path / 'data'}." in message
         upgrade(other := f"sqlite:///{tmp_path / 'other.sqlite3'}")
         message = refusal(tmp_path / "wrong", other, f"sqlite:///{tmp_path / 'data' / 'empty.sqlite3'}")
-        assert f"A server uses the data folder {tmp_path / 'data'}." in message
+        assert f"A server or a worker uses the data folder {tmp_path / 'data'}." in message
     assert "There is no data folder" in refusal(tmp_path / "missing", filled.url, target)
     assert not (tmp_path / "missing").exists()
     assert not (tmp_path / "new.sqlite3").exists()

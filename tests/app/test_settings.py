@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from app.__main__ import cli, main
+from app.db.tickets import Queue, note_ticket
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def test_only_postgresql_can_leave_scoring_to_workers() -> None:
     ],
 )
 def test_settings_of_servers_do_not_stop_other_commands(
-    settings: dict[str, str], tmp_path: Path, cluster: Cluster
+    settings: dict[str, str], tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     environment = {"LDSBOARD_DATA_DIR": str(tmp_path / "data")} | settings
     target, back = cluster.create(), f"sqlite:///{tmp_path / 'back.sqlite3'}"
@@ -111,11 +112,14 @@ def test_settings_of_servers_do_not_stop_other_commands(
     ):
         done = CliRunner().invoke(cli, arguments, env=environment | changed, catch_exceptions=False)
         assert done.exit_code == 0, done.output
+    monkeypatch.setattr("app.scoring.rescoring.queue_rescorings", lambda session: note_ticket(session, Queue.SCORING))
+    done_again = CliRunner().invoke(cli, ["rescore"], env=environment, catch_exceptions=False)
+    assert done_again.exit_code == 0, done_again.output
     name = next(iter(settings))
     assert ("unset LDSBOARD_SCORING_PROCESSES" in done.stdout) == (name == "LDSBOARD_SCORING_PROCESSES")
     for command in ("serve", "work"):
         refused = CliRunner().invoke(cli, [command], env=environment, catch_exceptions=False)
-        assert (refused.exit_code, f"{name}" in refused.stderr) == (2, True)
+        assert (refused.exit_code, name in refused.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(
