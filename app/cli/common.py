@@ -79,12 +79,15 @@ def open_database(
     migrate_database(settings, creates=creates)
     database = Database(settings.resolved_database_url, tickets=settings.workers_score, serving=serving)
     try:
-        with database.engine.connect() as connection:
-            check_folder(connection, folder_id(settings.data_dir, create=False))
+        try:
+            with database.engine.connect() as connection:
+                check_folder(connection, folder_id(settings.data_dir, create=False))
+        except OtherFolderError as error:
+            raise fail(error) from None
         yield settings, database
     except (typer.Abort, typer.Exit):  # both are of the type RuntimeError
         raise
-    except (OtherFolderError, *expected) as error:
+    except expected as error:
         raise fail(error) from None
     finally:
         database.close()
