@@ -37,7 +37,7 @@ def rescore() -> None:
         waiting = rescoring.queue_rescorings(session)
         audit.record_action(session, OPERATOR, Action.SUBMISSION_RESCORED, "all", evaluations=waiting)
     typer.echo(
-        f"Queued: {count(waiting, 'rescoring')}. The server runs rescorings now or at its next start; "
+        f"Queued: {count(waiting, 'rescoring')}. The server, or its workers, run them now or when they start; "
         "a board changes when all of its rescorings are done."
         if waiting
         else "Every board shows the results of the current scorer version."

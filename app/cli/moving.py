@@ -74,7 +74,7 @@ def move(
     typer.echo(" ".join(kept))
     what = {(True, False): "the new database", (False, True): "the new place of the files"}
     used = what.get((database is not None, storage is not None), "both")
-    typer.echo(f"From now on, use {used} for the server and for all commands:")
+    typer.echo(f"From now on, use {used} for all servers, workers and commands:")
     for line in lines:
         typer.echo(f"  {line}")
 
