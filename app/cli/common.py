@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 import typer
 from pydantic import ValidationError
 
-from app.data_lock import folder_id
 from app.database_url import database_url
 from app.db.migration import MigrationError, revisions, upgrade
-from app.db.presence import OtherFolderError, check_folder
+from app.db.presence import OtherFolderError
 from app.db.sessions import Database
 from app.leaderboard.ranking import Ranker
-from app.management.installation import NoInstallationError, check_installation, shown
+from app.management.installation import NoInstallationError, check_data_folder, check_installation, shown
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -52,6 +51,7 @@ def migrate_database(settings: Settings, *, creates: bool) -> None:
         what is missing and ends, so that a misspelt setting does not look like an empty installation.
     """
     try:
+        check_data_folder(settings)
         if creates:
             settings.data_dir.mkdir(parents=True, exist_ok=True)
             # The database holds hidden results at full precision, so only the server's own user may read the folder.
@@ -59,7 +59,7 @@ def migrate_database(settings: Settings, *, creates: bool) -> None:
         else:
             check_installation(settings)
         found = upgrade(settings.resolved_database_url)
-    except (MigrationError, NoInstallationError) as error:
+    except (MigrationError, NoInstallationError, OtherFolderError) as error:
         raise fail(error) from None
     if found not in revisions():
         typer.echo(f"Note: The database has schema {found} of a later release, which this release can use.", err=True)
@@ -79,11 +79,6 @@ def open_database(
     migrate_database(settings, creates=creates)
     database = Database(settings.resolved_database_url, tickets=settings.workers_score, serving=serving)
     try:
-        try:
-            with database.engine.connect() as connection:
-                check_folder(connection, folder_id(settings.data_dir, create=False))
-        except OtherFolderError as error:
-            raise fail(error) from None
         yield settings, database
     except (typer.Abort, typer.Exit):  # both are of the type RuntimeError
         raise

@@ -10,13 +10,12 @@ import typer
 from app import data_lock
 from app.accounts import audit
 from app.accounts.audit import OPERATOR, Action
-from app.cli.common import open_database, print_places, write_session
+from app.cli.common import open_database, print_places, read_settings, write_session
 from app.db import integrity
 from app.errors import StorageAwayError
 from app.management import consistency, damage
 from app.management.retention import Deleted, Periods, sweep
 from app.scoring import rescoring
-from app.settings import Settings
 from app.submissions.opened_storage import open_storage
 from ldsboard.counts import count
 
@@ -79,10 +78,11 @@ def doctor(
 
     The exit status is 1 if there are faults. With --repair, the exit status is 1 only if some faults cannot be repaired.
     """
+    read = read_settings(serving=False)
+    print_places(read)
     if not quick:
-        _check_database(Settings().resolved_database_url)
+        _check_database(read.resolved_database_url)
     with open_database(RuntimeError, StorageAwayError) as (settings, database):
-        print_places(settings)
         storage = open_storage(settings)
         snapshots = consistency.inspect_snapshots(settings.snapshots_dir, quick=quick)
         if repair:

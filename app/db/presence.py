@@ -201,8 +201,8 @@ class OtherFolderError(RuntimeError):
 
 
 def check_folder(connection: Connection, folder: int | None) -> None:
-    """Raise OtherFolderError if servers or workers use a PostgreSQL database with another data folder than `folder`."""
-    if connection.dialect.name == "postgresql" and _is_used_elsewhere(connection.connection.driver_connection, folder):
+    """Raise OtherFolderError if servers or workers use this PostgreSQL database with another data folder than `folder`."""
+    if _is_used_elsewhere(connection.connection.driver_connection, folder):
         raise OtherFolderError
 
 

@@ -6,8 +6,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from app.data_lock import folder_id
 from app.database_url import database_url, without_password
 from app.db.migration import revision
+from app.db.presence import check_folder
 from app.db.sessions import Database
 
 if TYPE_CHECKING:
@@ -49,6 +51,15 @@ def check_places(settings: Settings) -> None:
         raise NoInstallationError(
             f"There is no folder {settings.storage_dir.absolute()} of score files. Set LDSBOARD_STORAGE_URL {HINT}"
         )
+
+
+def check_data_folder(settings: Settings) -> None:
+    """Raise OtherFolderError if servers or workers use a PostgreSQL database with another data folder."""
+    if database_url(settings.resolved_database_url).get_backend_name() == "sqlite":
+        return
+    number = folder_id(settings.data_dir, create=False)
+    with closing(Database(settings.resolved_database_url)) as database, database.engine.connect() as connection:
+        check_folder(connection, number)
 
 
 def exists(url: URL) -> bool:

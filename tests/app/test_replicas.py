@@ -147,7 +147,7 @@ def test_server_that_needs_the_database_for_itself_is_refused(replicas: Replicas
     alone = replicas.first.environment | {"LDSBOARD_SCORING_PROCESSES": "1"}
     for environment, reason in (
         (alone, "uses the data folder {}. Stop all servers and workers that use it.\n"),
-        (alone | {"LDSBOARD_DATA_DIR": str(tmp_path)}, "Another server or worker uses the database"),
+        (alone | {"LDSBOARD_DATA_DIR": str(tmp_path)}, "with another data folder"),
     ):
         done = replicas.first.run("serve", "--port", "0", environment=environment)
         expected = reason.format(replicas.first.settings.data_dir)
@@ -160,7 +160,14 @@ def test_process_with_another_data_folder_is_refused(replicas: Replicas, tmp_pat
     assert made.exit_code == 0, made.stderr
     # A server of a restored backup, whose operator has left the settings of the live one as they are.
     restored = replicas.first.environment | {"LDSBOARD_DATA_DIR": str(backup)}
-    for command in (["serve", "--port", "0"], ["work"], ["doctor"], ["doctor", "--repair"], ["backup", f"{backup}-2"]):
+    for command in (
+        ["serve", "--port", "0"],
+        ["work"],
+        ["doctor"],
+        ["doctor", "--repair"],
+        ["migrate"],
+        ["user", "add", "x"],
+    ):
         done = replicas.first.run(*command, environment=restored)
         reason = "use the database in LDSBOARD_DATABASE_URL with another data folder"
         assert (done.returncode, reason in done.stderr) == (2, True), done.stderr
