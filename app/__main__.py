@@ -8,6 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.cli.backups import backup
 from app.cli.benchmarks import benchmark
+from app.cli.common import invalid_settings
 from app.cli.demo import demo
 from app.cli.maintenance import doctor, prune, rescore
 from app.cli.moving import move
@@ -41,7 +42,7 @@ def main() -> None:
         typer.echo(f"Error: {error}", err=True)
         raise SystemExit(2) from None
     except ValidationError as error:
-        typer.echo(f"Error: invalid settings: {error}", err=True)
+        typer.echo(f"Error: invalid settings: {invalid_settings(error)}", err=True)
         raise SystemExit(2) from None
     except (OSError, SQLAlchemyError) as error:
         typer.echo(f"Error: the data folder or the database cannot be used: {error}", err=True)

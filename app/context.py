@@ -37,18 +37,24 @@ class AppContext:
     Raises
     ------
     RuntimeError
-        Another server uses this data folder or database, and does not share it; or the bucket of score files cannot be used.
+        Another server uses this data folder or database, and does not share it; others use the database with another data
+        folder; or the bucket of score files cannot be used.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         scores_here = bool(settings.scoring_processes)
         folder = settings.data_dir
-        self.data_lock = data_lock.lock_data_folder(folder).lock if scores_here else data_lock.share_data_folder(folder)
+        # With the same PostgreSQL database, a server in another folder would not have the files of this one.
+        hint = "" if settings.database_url else ", or set LDSBOARD_DATA_DIR to another folder"
+        self.data_lock = (
+            data_lock.lock_data_folder(folder, hint).lock if scores_here else data_lock.share_data_folder(folder)
+        )
         self.database = Database(
             settings.resolved_database_url, settings.busy_seconds, tickets=not scores_here, serving=True
         )
-        self.presence = Presence(self.database, Use.ALONE if scores_here else Use.SERVER)
+        use, number = Use.ALONE if scores_here else Use.SERVER, data_lock.folder_id(folder, create=True)
+        self.presence = Presence(self.database, use, number)
         self.storage = open_storage(settings)
         if self.storage.takes_parts:
             check_signed_urls(self.storage)

@@ -1,16 +1,37 @@
-"""Lock files: only one process at a time may change a data folder."""
+"""Lock files: only one process at a time may change a data folder. And the number that tells a data folder from its copies."""
 
 from __future__ import annotations
 
 import os
+import secrets
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
+
+from ldsboard.drafts import atomic_write
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from filelock import AcquireReturnProxy
+
+ID_FILE = "folder-id"
+"""Name of the file with the random number of a data folder. Backups leave it out."""
+
+
+def folder_id(data_dir: Path, *, create: bool) -> int | None:
+    """Return the number of a data folder, 32 bits with a sign: all processes that see the folder agree on it.
+
+    A missing number is created, or is None without `create`.
+    """
+    path = data_dir / ID_FILE
+    if create and not path.exists():
+        with atomic_write(path, keep_existing=True) as file:
+            file.write(secrets.token_hex().encode())
+    if not path.exists():
+        return None
+    return int.from_bytes(sha256(path.read_bytes()).digest()[:4], signed=True)
 
 
 def lock_file(path: Path) -> AcquireReturnProxy[FileLock]:
@@ -27,7 +48,7 @@ def lock_file(path: Path) -> AcquireReturnProxy[FileLock]:
     return FileLock(path, thread_local=False).acquire(blocking=False)
 
 
-def lock_data_folder(data_dir: Path) -> AcquireReturnProxy[FileLock]:
+def lock_data_folder(data_dir: Path, hint: str = "") -> AcquireReturnProxy[FileLock]:
     """Lock a data folder for this process without waiting, and return a context manager that holds the lock.
 
     The folder is locked when the function returns. The end of the ``with`` block, or of the process, releases the lock. Python
@@ -36,12 +57,12 @@ def lock_data_folder(data_dir: Path) -> AcquireReturnProxy[FileLock]:
     Raises
     ------
     RuntimeError
-        Another server uses the folder. A second server would expire the uploads of the first.
+        Another process uses the folder. A second server would expire the uploads of the first. The message ends with `hint`.
     """
     try:
         return lock_file(data_dir / "server.lock")
     except Timeout as error:
-        raise _in_use(data_dir) from error
+        raise _in_use(data_dir, hint) from error
 
 
 def share_data_folder(data_dir: Path) -> SharedLock:
@@ -76,8 +97,8 @@ class SharedLock:
         os.close(self._descriptor)
 
 
-def _in_use(data_dir: Path) -> RuntimeError:
+def _in_use(data_dir: Path, hint: str = "") -> RuntimeError:
     return RuntimeError(
-        f"Another server uses the data folder {data_dir.absolute()}. "
-        "Stop that server, or set LDSBOARD_DATA_DIR to another folder."
+        f"A server, a worker or another command uses the data folder {data_dir.absolute()}. "
+        f"Stop all servers and workers that use it{hint}."
     )

@@ -13,6 +13,7 @@
     SandboxError          a scoring process ended without an answer; the evaluation is retried
     DamagedFileError      a stored score file no longer has its recorded SHA-256; the evaluation is retried
     LostFileError         the store answers that it does not hold a stored score file; the evaluation is retried
+    OtherFolderError      other processes use the database with another data folder; the process ends
 """
 
 from __future__ import annotations
@@ -138,3 +139,14 @@ class DamagedFileError(RuntimeError):
 
 class LostFileError(FileNotFoundError):
     """The store answers that it does not hold a stored score file."""
+
+
+class OtherFolderError(RuntimeError):
+    """Servers or workers that run use the database in LDSBOARD_DATABASE_URL with another data folder."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Servers or workers that run use the database in LDSBOARD_DATABASE_URL with another data folder than that in "
+            "LDSBOARD_DATA_DIR. Set LDSBOARD_DATA_DIR to theirs. To use a copy, such as a restored backup, by itself, unset "
+            "LDSBOARD_DATABASE_URL and LDSBOARD_STORAGE_URL."
+        )

@@ -232,17 +232,25 @@ class Settings(StoreSettings):
         url = database_url(self.resolved_database_url)
         if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
             raise ValueError("LDSBOARD_DATABASE_URL must name an SQLite file, as sqlite:///PATH; this URL names none.")
-        if url.get_backend_name() == "sqlite" and not self.scoring_processes:
-            raise ValueError(
-                "LDSBOARD_SCORING_PROCESSES=0 needs PostgreSQL, because workers in other processes take their work from it; "
-                "set LDSBOARD_DATABASE_URL=postgresql://…, or LDSBOARD_SCORING_PROCESSES=1."
-            )
         if self.public_url.startswith("https:") and self.storage_public_url.startswith("http:"):
             raise ValueError(
                 "LDSBOARD_STORAGE_PUBLIC_URL must begin with https://, as LDSBOARD_PUBLIC_URL does; otherwise score files can "
                 "be intercepted."
             )
         return self
+
+    def check_serving(self) -> None:
+        """Raise ValueError if no server or worker can use these settings together; operator's commands can."""
+        if not self.scoring_processes and not self.workers_score:
+            raise ValueError(
+                "LDSBOARD_SCORING_PROCESSES=0 needs PostgreSQL, because workers in other processes take their work from it; "
+                "set LDSBOARD_DATABASE_URL=postgresql://…, or unset LDSBOARD_SCORING_PROCESSES."
+            )
+        if self.storage_public_url and self.bucket is None:
+            raise ValueError(
+                "LDSBOARD_STORAGE_PUBLIC_URL needs a bucket in LDSBOARD_STORAGE_URL, as s3://BUCKET/PREFIX; for a folder, unset "
+                "LDSBOARD_STORAGE_PUBLIC_URL."
+            )
 
     def is_trusted_proxy(self, address: str) -> bool:
         """Return whether an IP address belongs to a trusted proxy; raise ValueError if `address` is no IP address."""
@@ -253,6 +261,11 @@ class Settings(StoreSettings):
     def issuers(self) -> dict[str, Issuer]:
         """The issuers of CI identities that the server trusts, by address: those of `ci_issuers` and the public ones."""
         return parse_issuers(self.ci_issuers, allow_loopback=self.ci_loopback)
+
+    @property
+    def workers_score(self) -> bool:
+        """Whether workers evaluate in place of the server, which SQLite does not allow."""
+        return not self.scoring_processes and database_url(self.resolved_database_url).get_backend_name() != "sqlite"
 
     @property
     def resolved_database_url(self) -> str:

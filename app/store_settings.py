@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Self
 
 from pydantic import Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.bucket import Bucket, check_access, check_endpoint, parse_bucket
 
 
 class StoreSettings(BaseSettings):
     """The part of `app.settings.Settings` that names the place of the uploaded files."""
+
+    model_config = SettingsConfigDict(use_attribute_docstrings=True)
 
     storage_url: str = ""
     """Place of the uploaded files: a folder, or s3://BUCKET/PREFIX in an S3-compatible store; by default a folder in data_dir."""
@@ -36,11 +38,6 @@ class StoreSettings(BaseSettings):
     def _check_store(self) -> Self:
         if self.bucket is not None:
             check_access(self.aws_endpoint_url, self.aws_access_key_id, self.aws_secret_access_key)
-        elif self.storage_public_url:
-            raise ValueError(
-                "LDSBOARD_STORAGE_PUBLIC_URL needs a bucket in LDSBOARD_STORAGE_URL, as s3://BUCKET/PREFIX; for a folder, unset "
-                "LDSBOARD_STORAGE_PUBLIC_URL."
-            )
         check_endpoint("LDSBOARD_STORAGE_PUBLIC_URL", self.storage_public_url)
         return self
 

@@ -60,7 +60,8 @@ def _settings() -> str:
     for name, field in (Settings.model_fields | LogSettings.model_fields).items():
         default = getattr(field.default, "get_secret_value", lambda field=field: field.default)()
         meaning = " ".join((field.description or "").split())  # a row of a table is one line
-        rows.append(f"| `LDSBOARD_{name.upper()}` | `{default}` | {meaning} |")
+        variable = field.validation_alias or f"LDSBOARD_{name.upper()}"
+        rows.append(f"| `{variable}` | `{default}` | {meaning} |")
     return "\n".join(
         [
             "# Settings of the server",

@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from app.cli.common import open_database
+from app.cli.common import fail, open_database, print_places
 from app.db.copying import CopyError
 from app.errors import StorageAwayError
 from app.management import backups
+from app.settings import Settings
 from ldsboard.commands.progress import scoring_bar
 from ldsboard.counts import count
 from ldsboard.invocation import program
@@ -24,17 +25,24 @@ def backup(
 
     The copy is a data folder that servers can use. A later backup to the same folder copies only score files that are new.
     """
+    try:
+        backups.check_folder(Settings(), folder)  # at once: to open a database that is away takes long
+    except backups.BackupError as error:
+        raise fail(error) from None
     with (
         open_database(RuntimeError, CopyError, StorageAwayError) as (settings, database),
         scoring_bar(Console(stderr=True), "Copying score files") as show,
     ):
+        print_places(settings)
         done = backups.back_up(settings, database, folder, show)
     kept = f"; {count(done.kept, 'file')} of an earlier backup used" if done.kept else ""
     typer.echo(f"Copied: {count(done.files, 'score file')} ({done.size / 2**20:,.1f} MiB){kept}.")
-    typer.echo(f"The backup is complete: {folder.absolute()}")
-    if done.faults:
-        for message in done.faults:
-            typer.echo(message)
-        found = count(len(done.faults), "fault")
-        typer.echo(f"The installation has {found}, and so has the backup. See: {program('python')} -m app doctor")
-        raise typer.Exit(1)
+    if not done.faults:
+        typer.echo(f"The backup is complete: {folder.absolute()}")
+        return
+    for message in done.faults:
+        typer.echo(message)
+    found = count(len(done.faults), "fault")
+    typer.echo(f"The backup in {folder.absolute()} is not complete, because the installation has {found}.")
+    typer.echo(f"All files of an earlier backup are kept. See: {program('python')} -m app doctor")
+    raise typer.Exit(1)

@@ -45,7 +45,7 @@ def publish_benchmark(
     ] = None,
 ) -> None:
     """Publish a benchmark folder as a new version."""
-    with open_database(ValueError, OSError) as (settings, database):
+    with open_database(ValueError, OSError, creates=True) as (settings, database):
         (manifest,) = _publish(settings, database, [folder], images)
     typer.echo(f"Published {manifest.name} version {manifest.version} in the data folder {settings.data_dir}.")
 
@@ -175,7 +175,7 @@ def import_benchmark(
     about: dict[str, Any] = {"name": name, "version": version, "title": title or name, "licence": licence}
     names = " and ".join(dict.fromkeys(path.name for path in files))
     about["description"] = description or f"Ground truth from {names}, trained elsewhere."
-    with open_database(ValueError, OSError) as (settings, database), TemporaryDirectory() as temporary:
+    with open_database(ValueError, OSError, creates=True) as (settings, database), TemporaryDirectory() as temporary:
         origin = Origin(
             masks=files[0],
             margins=margins[0] if margins else files[0],

@@ -7,10 +7,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import typer
+from pydantic import ValidationError
 
+from app.database_url import database_url
 from app.db.migration import MigrationError, revisions, upgrade
 from app.db.sessions import Database
+from app.errors import OtherFolderError
 from app.leaderboard.ranking import Ranker
+from app.management.installation import NoInstallationError, check_data_folder, check_installation, shown
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -23,33 +27,57 @@ LONGEST_MESSAGE = 1900
 """Largest number of characters of a message that are printed. A message can quote names and words of any length from a file."""
 
 
-def migrate_database() -> Settings:
-    """Create the data folder, and migrate the database to the newest schema; return the settings.
-
-    If a later release has migrated the database, and this one can use it, the command goes on after a note.
-    Only the server's own user can read the folder afterwards. If the migration fails, the command prints the error and ends.
-    """
+def read_settings(*, serving: bool) -> Settings:
+    """Return the settings. If they are for a server or worker (`serving`) that cannot use them, print why, and end."""
     settings = Settings()
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    # The database holds hidden results at full precision, so only the server's own user may read the folder.
-    settings.data_dir.chmod(0o700)
     try:
-        found = upgrade(settings.resolved_database_url)
-    except MigrationError as error:
+        if serving:
+            settings.check_serving()
+    except ValueError as error:
         raise fail(error) from None
-    if found not in revisions():
-        typer.echo(f"Note: The database has schema {found} of a later release, which this release can use.", err=True)
     return settings
 
 
+def migrate_database(settings: Settings, *, creates: bool) -> None:
+    """Migrate the database to the newest schema.
+
+    If a later release has migrated the database, and this one can use it, the command goes on after a note. If the migration
+    fails, the command prints the error and ends.
+
+    Parameters
+    ----------
+    creates
+        Whether a missing installation is created; only the server's own user can read its folder. Otherwise the command prints
+        what is missing and ends, so that a misspelt setting does not look like an empty installation.
+    """
+    try:
+        check_data_folder(settings)
+        if creates:
+            settings.data_dir.mkdir(parents=True, exist_ok=True)
+            # The database holds hidden results at full precision, so only the server's own user may read the folder.
+            settings.data_dir.chmod(0o700)
+        else:
+            check_installation(settings)
+        found = upgrade(settings.resolved_database_url)
+    except (MigrationError, NoInstallationError, OtherFolderError) as error:
+        raise fail(error) from None
+    if found not in revisions():
+        typer.echo(f"Note: The database has schema {found} of a later release, which this release can use.", err=True)
+
+
 @contextmanager
-def open_database(*expected: type[Exception], serving: bool = False) -> Iterator[tuple[Settings, Database]]:
-    """Migrate the database, then yield the settings and the database; `serving` is that of `Database`.
+def open_database(
+    *expected: type[Exception], creates: bool = False, serving: bool = False
+) -> Iterator[tuple[Settings, Database]]:
+    """Migrate the database, then yield the settings and the database.
+
+    `creates` is that of `migrate_database`, and `serving` that of `read_settings` and of `Database`.
 
     An exception of an `expected` type that is raised in the ``with`` block is printed, and ends the command with exit code 2.
     """
-    settings = migrate_database()
-    database = Database(settings.resolved_database_url, tickets=not settings.scoring_processes, serving=serving)
+    settings = read_settings(serving=serving)
+    migrate_database(settings, creates=creates)
+    database = Database(settings.resolved_database_url, tickets=settings.workers_score, serving=serving)
     try:
         yield settings, database
     except (typer.Abort, typer.Exit):  # both are of the type RuntimeError
@@ -70,6 +98,30 @@ def write_session() -> Iterator[Session]:
         with database.write() as session:
             yield session
         Ranker(database).renew_all()
+
+
+def invalid_settings(error: ValidationError) -> str:
+    """Return which settings are invalid and why, without pydantic's own layout; values are not repeated."""
+    lines = []
+    for each in error.errors(include_url=False, include_input=False):
+        cause = each.get("ctx", {}).get("error")
+        if isinstance(cause, ValidationError):  # of a type within a check of a setting
+            message = cause.errors(include_url=False, include_input=False)[0]["msg"]
+        else:
+            message = str(cause or each["msg"])
+        for field in each["loc"][:1]:
+            name = str(field) if str(field).isupper() else f"LDSBOARD_{str(field).upper()}"
+            message = message if name in message else f"{name}: {message[:1].lower()}{message[1:]}"
+        lines.append(message)
+    return "\n  ".join(lines)
+
+
+def print_places(settings: Settings) -> None:
+    """Print to standard error which installation a command reads: a variable that is set or missing can name another one."""
+    typer.echo(f"Database: {shown(database_url(settings.resolved_database_url))}", err=True)
+    typer.echo(f"Data folder: {settings.data_dir.absolute()}", err=True)
+    place = settings.storage_url if settings.bucket else settings.storage_dir.absolute()
+    typer.echo(f"Score files: {place}", err=True)
 
 
 def fail(error: Exception | str) -> typer.Exit:

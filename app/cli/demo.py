@@ -233,7 +233,7 @@ def demo(
     listen("127.0.0.1", port).close()
     status = 0
     try:
-        with open_database(RuntimeError, ValueError) as (settings, database):
+        with open_database(RuntimeError, ValueError, creates=True) as (settings, database):
             steps = Demo(settings, database, port)
             steps.prepare()
             token = steps.token()

@@ -10,13 +10,12 @@ import typer
 from app import data_lock
 from app.accounts import audit
 from app.accounts.audit import OPERATOR, Action
-from app.cli.common import open_database, write_session
+from app.cli.common import open_database, print_places, read_settings, write_session
 from app.db import integrity
 from app.errors import StorageAwayError
 from app.management import consistency, damage
 from app.management.retention import Deleted, Periods, sweep
 from app.scoring import rescoring
-from app.settings import Settings
 from app.submissions.opened_storage import open_storage
 from ldsboard.counts import count
 
@@ -37,7 +36,7 @@ def rescore() -> None:
         waiting = rescoring.queue_rescorings(session)
         audit.record_action(session, OPERATOR, Action.SUBMISSION_RESCORED, "all", evaluations=waiting)
     typer.echo(
-        f"Queued: {count(waiting, 'rescoring')}. The server runs rescorings now or at its next start; "
+        f"Queued: {count(waiting, 'rescoring')}. The server, or its workers, run them now or when they start; "
         "a board changes when all of its rescorings are done."
         if waiting
         else "Every board shows the results of the current scorer version."
@@ -68,7 +67,7 @@ def prune() -> None:
 def doctor(
     *,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Repair what can be repaired; stop the server first.")
+        bool, typer.Option("--repair", help="Repair what can be repaired; stop all servers and workers first.")
     ] = False,
     quick: Annotated[
         bool,
@@ -79,8 +78,10 @@ def doctor(
 
     The exit status is 1 if there are faults. With --repair, the exit status is 1 only if some faults cannot be repaired.
     """
+    read = read_settings(serving=False)
+    print_places(read)
     if not quick:
-        _check_database(Settings().resolved_database_url)
+        _check_database(read.resolved_database_url)
     with open_database(RuntimeError, StorageAwayError) as (settings, database):
         storage = open_storage(settings)
         snapshots = consistency.inspect_snapshots(settings.snapshots_dir, quick=quick)
@@ -104,7 +105,7 @@ def _check_database(url: str) -> None:
     if found := integrity.find_damage(url):
         for message in found:
             typer.echo(f"The database is damaged: {message}")
-        typer.echo("Stop the server, and restore the data folder from a backup (docs/how-to/operate.md).")
+        typer.echo("Stop all servers and workers, and restore the data folder from a backup (docs/how-to/operate.md).")
         raise typer.Exit(1)
 
 

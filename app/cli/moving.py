@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import shlex
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from app.cli.common import fail
-from app.database_url import database_url, with_placeholder, without_password
+from app.database_url import database_url, with_placeholder
 from app.db.copying import CopyError
 from app.db.migration import MigrationError
 from app.management import moving
+from app.management.installation import shown
 from app.management.move_options import MoveOptions
 from app.settings import Settings
 from ldsboard.commands.progress import scoring_bar
@@ -44,7 +44,7 @@ def move(
         typer.Option("--replace-nul", help="Write U+FFFD in place of NUL characters, which text may not have."),
     ] = False,
 ) -> None:
-    """Copy the database, the score files, or both, to another place, and keep the old ones; stop the server first.
+    """Copy the database, the score files, or both, to another place, and keep the old ones; stop all servers and workers first.
 
     The access key and the address of a bucket are taken from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL and
     AWS_REGION, as for the server. A move that was interrupted is repeated, and goes on.
@@ -64,15 +64,17 @@ def move(
     lines, kept = [], []
     if database is not None:
         new = database_url(database)
+        if new.get_backend_name() == "sqlite" and not settings.scoring_processes:
+            lines.append("unset LDSBOARD_SCORING_PROCESSES")  # SQLite has no workers
         lines.append(_database_setting(new, settings))
-        kept.append(f"The old database is kept, unchanged: {_shown(database_url(settings.resolved_database_url))}.")
+        kept.append(f"The old database is kept, unchanged: {shown(database_url(settings.resolved_database_url))}.")
     kept.append(f"{'Files stay' if storage is None else 'The old files are kept, unchanged:'} {_place(settings)}.")
     if storage is not None:
         lines += _storage_settings(target, settings)
     typer.echo(" ".join(kept))
     what = {(True, False): "the new database", (False, True): "the new place of the files"}
     used = what.get((database is not None, storage is not None), "both")
-    typer.echo(f"From now on, use {used} for the server and for all commands:")
+    typer.echo(f"From now on, use {used} for all servers, workers and commands:")
     for line in lines:
         typer.echo(f"  {line}")
 
@@ -115,10 +117,10 @@ def _place(settings: Settings) -> str:
 def _database_setting(url: URL, settings: Settings) -> str:
     """Return the shell command that makes later commands use a database. ``PASSWORD`` stands for a password."""
     default = settings.model_copy(update={"database_url": ""}).resolved_database_url
-    if _shown(url) == _shown(database_url(default)):
+    if shown(url) == shown(database_url(default)):
         return "unset LDSBOARD_DATABASE_URL"
-    shown = f"sqlite:///{_shown(url)}" if url.get_backend_name() == "sqlite" else with_placeholder(url)
-    return f"export LDSBOARD_DATABASE_URL={shlex.quote(shown)}"
+    address = f"sqlite:///{shown(url)}" if url.get_backend_name() == "sqlite" else with_placeholder(url)
+    return f"export LDSBOARD_DATABASE_URL={shlex.quote(address)}"
 
 
 def _storage_settings(target: Settings, settings: Settings) -> list[str]:
@@ -133,10 +135,3 @@ def _storage_settings(target: Settings, settings: Settings) -> list[str]:
     lines = [f"export {name}={shlex.quote(value)}" for name, value in known.items() if value]
     key = "export AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY  # with the values that this command had"
     return [f"export LDSBOARD_STORAGE_URL={shlex.quote(target.storage_url)}", *lines, key]
-
-
-def _shown(url: URL) -> str:
-    """Return the path of an SQLite file, or the address of a PostgreSQL database without its password."""
-    if url.get_backend_name() == "sqlite":
-        return str(Path(str(url.database)).absolute())
-    return without_password(url)

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.common import fail, listen, migrate_database
+from app.cli.common import fail, listen, migrate_database, read_settings
 from app.database_url import database_url
 from ldsboard.core.kernel import RouteError, choose_route
 
@@ -52,8 +52,9 @@ def serve(
         route = choose_route()
     except RouteError as error:
         raise fail(error) from None
+    settings = read_settings(serving=True)
     listener = listen(host, port)
-    settings = migrate_database()
+    migrate_database(settings, creates=True)
     port = listener.getsockname()[1]
     has_public_url = "public_url" in settings.model_fields_set
     if not has_public_url:
@@ -96,5 +97,7 @@ def serve(
 
 def migrate() -> None:
     """Migrate the database to the newest schema."""
-    url = database_url(migrate_database().resolved_database_url)
+    settings = read_settings(serving=False)
+    migrate_database(settings, creates=True)
+    url = database_url(settings.resolved_database_url)
     typer.echo(f"The database at {url.render_as_string()} is up to date.")  # without the password

@@ -49,7 +49,7 @@ def work(
             raise fail(error) from None
         from app.scoring.worker import Worker  # noqa: PLC0415 -- procrastinate is slow to import
 
-        presence = Presence(database, Use.WORKER)
+        presence = Presence(database, Use.WORKER, data_lock.folder_id(settings.data_dir, create=True))
         data_lock.share_data_folder(settings.data_dir)  # until this process ends
         sandbox = Sandbox.of(concurrency)
         sandbox.start()

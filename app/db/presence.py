@@ -19,7 +19,7 @@ from sqlalchemy import bindparam, text
 from app.db.backends import own_connection
 from app.db.database_errors import is_away
 from app.db.migration import MigrationError, revisions
-from app.errors import BusyError, DatabaseAwayError
+from app.errors import BusyError, DatabaseAwayError, OtherFolderError
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -42,6 +42,9 @@ UPLOADS = 0x1D5B0A32
 SCHEMAS = 0x1D5B0A34
 """First of the two keys of the shared lock of each server and worker; the second key is the newest revision that it knows."""
 
+FOLDERS = 0x1D5B0A35
+"""First of the two keys of the shared lock of each server and worker; the second key is the number of its data folder."""
+
 LOCK_UPLOAD = "SELECT pg_advisory_lock_shared(%s, %s)"
 """Statement that takes the lock of an upload. It is shared, because uploads with the same second key must not wait."""
 
@@ -57,16 +60,22 @@ class Use(Enum):
 class Presence:
     """A process among those that use a database. All methods are thread-safe.
 
+    Parameters
+    ----------
+    folder
+        The number of the data folder of a server or worker (`app.data_lock.folder_id`).
+
     Raises
     ------
     RuntimeError
-        The process wants to use the database alone, and others use it; or another process uses it alone.
+        The process wants to use the database alone, and others use it; another process uses it alone; or others use it with
+        another data folder.
     """
 
-    def __init__(self, database: Database, use: Use) -> None:
+    def __init__(self, database: Database, use: Use, folder: int | None = None) -> None:
         self._engine = database.engine
         self._is_postgresql = self._engine.dialect.name == "postgresql"
-        self._use = use
+        self._use, self._folder = use, folder
         self._uploads: set[str] = set()
         self._lock = threading.Lock()
         self._connection: Any = None
@@ -171,6 +180,12 @@ class Presence:
                         "LDSBOARD_DATABASE_URL to another database. Only servers with LDSBOARD_SCORING_PROCESSES=0 share one."
                     )
         connection.execute("SELECT pg_advisory_lock_shared(%s, %s)", (SCHEMAS, self._schema))
+        if self._folder is not None:
+            # Locked before the look at the others, so that of two processes that start at once, at least one sees the other.
+            connection.execute("SELECT pg_advisory_lock_shared(%s, %s)", (FOLDERS, self._folder))
+            if _is_used_elsewhere(connection, self._folder):
+                connection.close()
+                raise OtherFolderError
         for submission_id in self._uploads:
             connection.execute(LOCK_UPLOAD, (UPLOADS, _key(submission_id)))
 
@@ -178,6 +193,20 @@ class Presence:
 def process_name() -> str:
     """Return the name of this process for the operator: HOST/PID."""
     return f"{socket.gethostname()[:30]}/{os.getpid()}"
+
+
+def check_folder(connection: Connection, folder: int | None) -> None:
+    """Raise OtherFolderError if servers or workers use this PostgreSQL database with another data folder than `folder`."""
+    if _is_used_elsewhere(connection.connection.driver_connection, folder):
+        raise OtherFolderError
+
+
+def _is_used_elsewhere(connection: Any, folder: int | None) -> bool:
+    query = (
+        "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND objsubid = 2 AND granted "
+        "AND objid::bigint <> %s AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"
+    )
+    return bool(connection.execute(query, (FOLDERS, -1 if folder is None else folder % 2**32)).fetchone()[0])
 
 
 OLDEST_SCHEMA = text(

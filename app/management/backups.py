@@ -1,30 +1,39 @@
 """Copy an installation to a folder, while its servers and workers run.
 
+Nothing of an earlier backup is deleted or replaced before the new one is known to be of the same installation, not of an earlier
+state, and without faults; with faults, only files are added, and the rows replaced.
+
 The copy is a data folder: the rows of one moment in an SQLite file, the score files to which these rows refer, and the other
 files of the installation's data folder. Servers can use it, and `app.management.moving` moves it to PostgreSQL and a bucket.
 """
 
 from __future__ import annotations
 
-import shutil
+import shlex
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import Timeout
 from sqlalchemy import URL, select
+from sqlalchemy.exc import DBAPIError
 
 from app import data_lock
 from app.db import copying
+from app.db.accounts import Audit
+from app.db.base import now
 from app.db.migration import revision, revisions, upgrade
 from app.db.models import File
 from app.db.sessions import Database
 from app.errors import DamagedFileError, StorageAwayError
 from app.leaderboard.ranking import Ranker
 from app.management import consistency
+from app.management.installation import shown
+from app.management.mirrors import mirror, remove
 from app.management.stored_items import read_verified, stored_items
 from app.submissions import lifecycle, multipart
 from app.submissions.folder_storage import FolderStorage
@@ -48,6 +57,9 @@ ATTEMPTS = 5
 COPIERS = 4
 """Number of score files that are copied at the same time."""
 
+AUDIT_KEPT = timedelta(days=365)
+"""Time for which a trigger refuses to delete a row of the audit log."""
+
 
 class BackupError(RuntimeError):
     """There is no new backup; the message says why. A backup that was in the folder before is still there."""
@@ -55,7 +67,10 @@ class BackupError(RuntimeError):
 
 @dataclass(frozen=True)
 class BackedUp:
-    """How many score files and bytes were copied, how many were in the folder already, and the faults of the installation."""
+    """How many score files and bytes were copied, how many were in the folder already, and the faults of the installation.
+
+    If there are faults, the folder keeps all files of an earlier backup.
+    """
 
     files: int
     size: int
@@ -78,8 +93,8 @@ def back_up(settings: Settings, database: Database, folder: Path, show: Callable
     Raises
     ------
     BackupError
-        The folder holds something else or is in use, score files are being deleted all the time, or a later release has migrated
-        the database: this release would leave out what it does not know.
+        The folder holds something else, a backup of something else, or is in use; score files are being deleted all the time; or
+        a later release has migrated the database: this release would leave out what it does not know.
     CopyError
         The copied rows differ from the installation's.
     StorageAwayError
@@ -89,13 +104,14 @@ def back_up(settings: Settings, database: Database, folder: Path, show: Callable
     with database.engine.connect() as connection:
         if (found := revision(connection)) not in revisions():
             raise BackupError(f"The database has schema {found} of a later release. Make the backup with that release.")
-    _check_folder(settings, folder)
+    check_folder(settings, folder)
     folder.mkdir(mode=0o700, exist_ok=True)
     try:
         lock = data_lock.lock_file(folder / LOCK)
     except Timeout:
-        raise BackupError(f"A server or another backup uses the folder {folder}.") from None
+        raise BackupError(f"A server, a worker or another backup uses the folder {folder}.") from None
     with lock:
+        _check_earlier(database, folder)
         source, target = open_storage(settings), FolderStorage(folder / FILES)
         target.delete_incomplete()
         for _ in range(ATTEMPTS):
@@ -105,18 +121,21 @@ def back_up(settings: Settings, database: Database, folder: Path, show: Callable
                 copied = _copy_files(copy, source, target, show)
                 if _deleted_since(database, copied.lost):
                     continue
-                _copy_other_files(settings, database, folder)
-                faults = copied.damaged + _clean_up(copy, target, folder / "benchmarks")
+                faults = copied.damaged + _find_faults(copy, target, settings.benchmarks_dir)
+                _copy_other_files(settings, database, folder, only_add=bool(faults))
+                if not faults:
+                    _delete_files(copy, target)
             (folder / DRAFT).replace(folder / DATABASE)
             sync_folder(folder)
             return BackedUp(len(copied.sent), sum(copied.sent), copied.kept, faults)
     raise BackupError("Score files were deleted while they were copied, several times. Repeat the command.")
 
 
-def _check_folder(settings: Settings, folder: Path) -> None:
-    """Raise BackupError unless a folder can hold a backup."""
+def check_folder(settings: Settings, folder: Path) -> None:
+    """Raise BackupError unless a folder can hold a backup of an installation."""
+    folder = folder.absolute()
     if not folder.parent.is_dir():
-        raise BackupError(f"There is no folder {folder.parent}.")
+        raise BackupError(f"There is no folder {folder.parent}. Create it: mkdir -p {shlex.quote(str(folder.parent))}")
     used = [settings.data_dir.resolve()] + ([] if settings.bucket else [settings.storage_dir.resolve()])
     if any(folder.resolve().is_relative_to(each) or each.is_relative_to(folder.resolve()) for each in used):
         raise BackupError(f"The folder {folder} is a part of the installation, or holds it. Name another folder.")
@@ -124,6 +143,34 @@ def _check_folder(settings: Settings, folder: Path) -> None:
         raise BackupError(f"{folder} is a file. Name a folder.")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / LOCK).exists():
         raise BackupError(f"The folder {folder} holds other files than a backup. Name an empty or a new folder.")
+
+
+def _check_earlier(database: Database, folder: Path) -> None:
+    """Raise BackupError if the folder holds a backup of another installation, or of a later state of this one.
+
+    Rows of the audit log never change, and are kept for more than a year. The installation therefore has the newest row of every
+    earlier backup, unless that is very old.
+    """
+    if not (folder / DATABASE).exists():
+        return
+    columns = Audit.id, Audit.at, Audit.action, Audit.subject
+    try:
+        with closing(Database(_address(folder / DATABASE))) as earlier, earlier.read() as session:
+            newest = session.execute(select(*columns).order_by(Audit.id.desc()).limit(1)).one_or_none()
+    except DBAPIError as error:
+        raise BackupError(
+            f"The backup in the folder {folder} cannot be read: {error.orig} Name an empty or a new folder."
+        ) from None
+    if newest is None or newest.at < now() - AUDIT_KEPT:
+        return
+    with database.read() as session:
+        found = session.execute(select(*columns).where(Audit.id == newest.id)).one_or_none()
+    if found != newest:
+        raise BackupError(
+            f"The folder {folder} holds a backup of another installation, or of a later state of this one: its audit log has a "
+            f"row of {newest.at:%Y-%m-%d %H:%M} that the database {shown(database.engine.url)} lacks. Name an empty or a new "
+            "folder, or set LDSBOARD_DATA_DIR and LDSBOARD_DATABASE_URL as for the server."
+        )
 
 
 def _address(path: Path) -> str:
@@ -212,64 +259,37 @@ def _deleted_since(database: Database, lost: Iterable[str]) -> bool:
     return not known.issuperset(lost)
 
 
-def _copy_other_files(settings: Settings, database: Database, folder: Path) -> None:
-    """Make the rest of the backup equal to the rest of the data folder: benchmarks, snapshots, the key that signs cookies."""
+def _copy_other_files(settings: Settings, database: Database, folder: Path, *, only_add: bool) -> None:
+    """Make the rest of the backup equal to the rest of the data folder: benchmarks, snapshots, the key that signs cookies.
+
+    With `only_add`, what is in the backup is kept.
+    """
     url = database.engine.url
-    left_out = {settings.data_dir / LOCK, settings.data_dir / "arriving", settings.data_dir / FILES}
+    left_out = {settings.data_dir / name for name in (LOCK, data_lock.ID_FILE, "arriving", FILES)}
     left_out |= set() if settings.bucket else {settings.storage_dir}
+    # With PostgreSQL, an old SQLite file can be in the data folder.
+    files = [str(settings.data_dir / DATABASE), *([str(url.database)] if url.get_backend_name() == "sqlite" else [])]
+    left_out |= {Path(file + end) for file in files for end in ("", "-wal", "-shm", "-journal")}
     left_out = {path.resolve() for path in left_out}
-    if url.get_backend_name() == "sqlite":
-        left_out |= {Path(str(url.database) + end).resolve() for end in ("", "-wal", "-shm", "-journal")}
     kept = {folder / name for name in (LOCK, FILES, DATABASE, DRAFT, f"{DRAFT}-wal", f"{DRAFT}-shm")}
     for path in settings.data_dir.iterdir():
         if path.resolve() not in left_out and not path.name.startswith("."):
-            _mirror(path, folder / path.name)
+            mirror(path, folder / path.name, only_add=only_add)
             kept.add(folder / path.name)
-    for path in set(folder.iterdir()) - kept:
-        _remove(path)
+    if not only_add:
+        for path in set(folder.iterdir()) - kept:
+            remove(path)
 
 
-def _mirror(source: Path, target: Path) -> None:
-    """Make `target` equal to the file or folder `source`, except for drafts, whose names begin with a dot."""
-    if not source.is_dir():
-        _copy_newer(source, target)
-        return
-    if target.is_file():
-        target.unlink()
-    target.mkdir(mode=0o700, exist_ok=True)
-    names = {path.name for path in source.iterdir() if not path.name.startswith(".")}
-    for path in target.iterdir():
-        if path.name not in names:
-            _remove(path)
-    for name in sorted(names):
-        _mirror(source / name, target / name)
-
-
-def _copy_newer(source: Path, target: Path) -> None:
-    """Copy a file unless the target has its size and time; the target is complete at every moment."""
-    if target.is_dir():
-        shutil.rmtree(target)
-    try:
-        new = source.stat()
-        if target.exists() and (old := target.stat()).st_size == new.st_size and old.st_mtime_ns == new.st_mtime_ns:
-            return
-        draft = target.with_name(f".{target.name}.new")
-        shutil.copy2(source, draft)
-    except FileNotFoundError:  # deleted meanwhile, as files of removed snapshots are
-        return
-    draft.replace(target)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
-
-
-def _clean_up(copy: Database, target: FolderStorage, benchmarks: Path) -> list[str]:
-    """Delete the score files that no row of the copy knows, and rank its boards; return what `doctor --quick` finds."""
+def _find_faults(copy: Database, target: FolderStorage, benchmarks: Path) -> list[str]:
+    """Rank the boards of the copy; return what `doctor --quick` finds, except score files that no row of the copy knows."""
     Ranker(copy).renew_all()  # rows can be copied after a result is stored and before its board is ranked
     with copy.read() as session:
+        findings = consistency.inspect(session, target, benchmarks, quick=True)
+        return [finding.message for finding in findings if not finding.is_stray]
+
+
+def _delete_files(copy: Database, target: FolderStorage) -> None:
+    """Delete the score files that no row of the copy knows."""
+    with copy.read() as session:
         target.delete_files(set(target.stored_hashes()) - set(session.scalars(select(File.sha256))))
-        return [finding.message for finding in consistency.inspect(session, target, benchmarks, quick=True)]

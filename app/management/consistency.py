@@ -39,10 +39,14 @@ LIVE = (State.QUEUED, State.SCORING, State.SCORED)
 
 @dataclass(frozen=True)
 class Finding:
-    """An inconsistency. ``repair`` is the function that repairs the inconsistency; None if no repair is possible."""
+    """An inconsistency. ``repair`` is the function that repairs the inconsistency; None if no repair is possible.
+
+    ``is_stray`` says that it is a stored file, or upload parts, to which no row refers.
+    """
 
     message: str
     repair: Callable[[], object] | None = None
+    is_stray: bool = False
 
 
 def inspect(session: Session, storage: Storage, benchmarks: Path, *, quick: bool = False) -> Iterator[Finding]:
@@ -161,11 +165,10 @@ def _find_stray_files(session: Session, storage: Storage) -> Iterator[Finding]:
     """Find stored files without a database row, and stored upload parts of uploads that are completed, expired or unknown."""
     known = set(session.scalars(select(File.sha256)))
     for sha256 in sorted(set(storage.stored_hashes()) - known):
-        yield Finding(f"the stored file {sha256} has no database row", partial(storage.delete, sha256))
+        yield Finding(f"the stored file {sha256} has no database row", partial(storage.delete, sha256), is_stray=True)
     for upload in sorted(set(storage.upload_ids()) - multipart.open_upload_ids(session)):
-        yield Finding(
-            f"upload parts of the ended upload {upload} are still stored", partial(storage.delete_parts, upload)
-        )
+        message = f"upload parts of the ended upload {upload} are still stored"
+        yield Finding(message, partial(storage.delete_parts, upload), is_stray=True)
 
 
 def _find_missing_evaluations(session: Session) -> Iterator[Finding]:

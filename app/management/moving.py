@@ -25,8 +25,9 @@ from app.db.presence import Presence, Use
 from app.db.sessions import Database
 from app.management import consistency
 from app.management.file_copies import Copied, FileCopies
+from app.management.installation import check_places, exists
 from app.management.move_options import MoveError
-from app.management.target_database import another, check_empty, check_target, exists, is_same, prepared_target
+from app.management.target_database import another, check_empty, check_target, is_same, prepared_target
 from app.submissions.opened_storage import open_storage
 from ldsboard.counts import count
 from ldsboard.invocation import program
@@ -74,17 +75,17 @@ def move(settings: Settings, options: MoveOptions, progress: Progress = lambda _
     """
     source_url, target_url = database_url(settings.resolved_database_url), options.target_url()
     target_settings = options.target_settings(settings)
-    if not exists(source_url):
-        raise MoveError(
-            f"There is no database at {source_url.database}. Set LDSBOARD_DATA_DIR or LDSBOARD_DATABASE_URL to the installation "
-            "that is to be moved, as for its server."
-        )
+    check_places(settings)
     _check_different(settings, target_settings, target_url, options)
     with ExitStack() as held:
         for folder in _data_folders(settings, target_settings, source_url, target_url):
             _lock(held, folder)
         source = held.enter_context(closing(Database(settings.resolved_database_url)))
-        _claim(held, source, "A server or a worker uses the database. Stop it, then repeat the command.")
+        _claim(
+            held,
+            source,
+            "A server or a worker uses the database. Stop all servers and workers, then repeat the command.",
+        )
         # The first connection only holds the write lock: the second one cannot write, and sees one state.
         held.enter_context(source.writer.connect()).begin()
         reading = held.enter_context(source.engine.connect())
@@ -104,7 +105,7 @@ def move(settings: Settings, options: MoveOptions, progress: Progress = lambda _
                 copies = FileCopies(session, settings, target_settings, options)
         if target_url is not None:
             target = held.enter_context(closing(prepared_target(target_url)))
-            refusal = "A server uses the target, or the target is what you want to move."
+            refusal = "A server or a worker uses the target, or the target is what you want to move."
             _claim(held, target, f"{refusal} {another(target_url, options)}")
         files = None
         if copies is not None:
@@ -120,10 +121,6 @@ def move(settings: Settings, options: MoveOptions, progress: Progress = lambda _
 
 def _data_folders(settings: Settings, target: Settings, *urls: URL | None) -> list[Path]:
     """Return the data folder of the settings, and any other data folder in which an SQLite file or a folder of files is."""
-    if not settings.data_dir.is_dir():
-        raise MoveError(
-            f"There is no data folder {settings.data_dir}. Set LDSBOARD_DATA_DIR to that of the installation, as for its server."
-        )
     paths = [Path(str(url.database)) for url in urls if url is not None and url.get_backend_name() == "sqlite"]
     paths += [each.storage_dir for each in (settings, target) if each.bucket is None]
     others = {path.parent.resolve() for path in paths if (path.parent / "server.lock").exists()}
@@ -135,7 +132,9 @@ def _lock(held: ExitStack, folder: Path) -> None:
     try:
         held.enter_context(data_lock.lock_file(folder / "server.lock"))
     except Timeout:
-        raise MoveError(f"A server uses the data folder {folder}. Stop the server, then repeat the command.") from None
+        raise MoveError(
+            f"A server or a worker uses the data folder {folder}. Stop all servers and workers, then repeat the command."
+        ) from None
 
 
 def _copy(

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DBAPIError
 
-from app.database_url import without_password
 from app.db import copying
 from app.db.migration import revision, revisions, upgrade
 from app.db.sessions import Database
+from app.management.installation import exists, shown
 from app.management.move_options import MoveError
 from ldsboard.counts import count
 
@@ -47,8 +47,7 @@ def _connected(target: Database, url: URL) -> Iterator[Connection]:
     try:
         connection = target.engine.connect()
     except DBAPIError as error:
-        shown = url.database if url.get_backend_name() == "sqlite" else without_password(url)
-        raise MoveError(f"The target {shown} cannot be used: {' '.join(str(error.orig).split())}") from None
+        raise MoveError(f"The target {shown(url)} cannot be used: {' '.join(str(error.orig).split())}") from None
     with connection:
         yield connection
 
@@ -74,11 +73,6 @@ def check_empty(connection: Connection, options: MoveOptions) -> None:
         raise MoveError(f"The target holds {held}. A target must be empty. {hint}")
 
 
-def exists(url: URL) -> bool:
-    """Return whether an SQLite file exists, without creating it. A PostgreSQL database shows that when it is opened."""
-    return url.get_backend_name() != "sqlite" or Path(str(url.database)).is_file()
-
-
 def is_same(source: URL, target: URL) -> bool:
     """Return whether two addresses name one database."""
     if source.get_backend_name() == target.get_backend_name() == "sqlite":
@@ -95,8 +89,9 @@ def another(url: URL, options: MoveOptions) -> str:
         path = Path(str(url.database)).absolute()
         free = next(new for number in numbers(2) if not (new := path.with_stem(f"{path.stem}-{number}")).exists())
         return f"Name a file that does not exist: {options.command(database=shlex.quote(f'sqlite:///{free}'))}"
-    shown, name = without_password(url), f"{url.database}_new"
-    creating = (
-        f"createdb --maintenance-db={shlex.quote(shown)} --template=template0 --encoding=UTF8 {shlex.quote(name)}"
-    )
-    return f"Create an empty database, and name it with --database: {creating}"
+    # The user of the database may rarely create one. In a URL, the host and the port can stand among the parameters, too.
+    place = {name: getattr(url, name) or url.query.get(name) for name in ("host", "port")} | {"username": "postgres"}
+    given = {name: value for name, value in (place | {"owner": url.username}).items() if value}
+    words = [f"--{name}={shlex.quote(str(value))}" for name, value in given.items()]
+    creating = f"createdb {' '.join(words)} --template=template0 --encoding=UTF8 {shlex.quote(f'{url.database}_new')}"
+    return f"Let an administrator of PostgreSQL create an empty database, and name it with --database: {creating}"

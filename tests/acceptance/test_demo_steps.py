@@ -149,7 +149,9 @@ def test_demo_prints_one_error_if_its_data_folder_is_taken(
     errors = (refused.stderr + capfd.readouterr().err).splitlines()
     assert refused.exit_code == 2
     (message,) = [line for line in errors if "rror" in line or "server" in line]
-    assert message.startswith(f"Error: Another server uses the data folder {tmp_path / 'data'}. ")
+    assert message.startswith(
+        f"Error: A server, a worker or another command uses the data folder {tmp_path / 'data'}. "
+    )
     assert trainer.commands == ["worker train"]
 
 

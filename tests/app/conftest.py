@@ -1,4 +1,4 @@
-"""Fixtures of several modules: the service without a server, a server with small upload parts, and servers with other limits."""
+"""Fixtures of several modules: the service without a server, servers with other settings, and a folder for a backup."""
 
 from __future__ import annotations
 
@@ -37,6 +37,12 @@ def harness(database: Database, tmp_path: Path, toy: Example) -> Iterator[Servic
     opened = ServiceHarness(database, tmp_path, toy)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for a backup, outside of the data folder."""
+    return tmp_path_factory.mktemp("elsewhere") / "backup"
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from app import data_lock
 from app.db.models import State
 from app.errors import StorageAwayError
 from app.management import backups
@@ -146,12 +147,6 @@ def settings_of(harness: ServiceHarness, tmp_path: Path) -> Settings:
     return Settings(data_dir=tmp_path, storage_url=str(harness.storage.folder))
 
 
-@pytest.fixture
-def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for a backup, outside of the data folder."""
-    return tmp_path_factory.mktemp("elsewhere") / "backup"
-
-
 @pytest.mark.database
 def test_rows_are_copied_again_if_a_file_was_deleted_before_it_was_copied(
     harness: ServiceHarness, toy: Example, tmp_path: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
@@ -231,6 +226,7 @@ def test_other_files_are_mirrored_without_drafts(harness: ServiceHarness, tmp_pa
     settings = settings_of(harness, tmp_path)
     (tmp_path / "session-key").write_text("secret")
     (tmp_path / "session-key").chmod(0o600)
+    data_lock.folder_id(tmp_path, create=True)  # a copy is another folder
     day = tmp_path / "snapshots/toy/1/2026-01-01"
     day.mkdir(parents=True)
     (day / "board.csv").write_text("a,b")
@@ -240,6 +236,7 @@ def test_other_files_are_mirrored_without_drafts(harness: ServiceHarness, tmp_pa
     assert copied.read_text() == "a,b"
     assert not (elsewhere / "snapshots/toy/1/.draft").exists()
     assert (elsewhere / "session-key").stat().st_mode & 0o777 == 0o600
+    assert not (elsewhere / data_lock.ID_FILE).exists()
     assert elsewhere.stat().st_mode & 0o777 == 0o700
     assert (elsewhere / backups.DATABASE).stat().st_mode & 0o777 == 0o600
     assert (elsewhere / "benchmarks/toy").is_dir()
@@ -248,25 +245,6 @@ def test_other_files_are_mirrored_without_drafts(harness: ServiceHarness, tmp_pa
     back_up(settings, harness.database, elsewhere, None)
     assert [path.name for path in copied.parent.iterdir()] == ["removal.json"]
     assert not (elsewhere / "session-key").exists()
-
-
-def test_folder_that_cannot_hold_a_backup_is_refused(harness: ServiceHarness, tmp_path: Path, elsewhere: Path) -> None:
-    settings = settings_of(harness, tmp_path)
-    elsewhere.mkdir()
-    (elsewhere / "thesis.tex").write_text("mine")
-    file = elsewhere.with_name("file")
-    file.write_text("")
-    for folder, reason in (
-        (elsewhere, "holds other files"),
-        (tmp_path / "inside", "part of the installation"),
-        (tmp_path, "part of the installation"),
-        (tmp_path.parent, "part of the installation"),
-        (file, "is a file"),
-        (elsewhere.parent / "missing" / "backup", "no folder"),
-    ):
-        with pytest.raises(BackupError, match=reason):
-            back_up(settings, harness.database, folder, None)
-    assert [path.name for path in elsewhere.iterdir()] == ["thesis.tex"]
 
 
 def test_folder_that_a_server_uses_is_refused(served: Service, service: Service) -> None:

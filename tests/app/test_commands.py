@@ -122,11 +122,11 @@ def test_benchmarks_are_published_once_and_listed(
 
 @pytest.mark.parametrize(("queued", "printed"), [(1, "Queued: 1 rescoring. "), (2, "Queued: 2 rescorings. ")])
 def test_rescore_prints_the_number_of_rescorings(
-    data_dir: Path, monkeypatch: pytest.MonkeyPatch, queued: int, printed: str
+    opened: Database, monkeypatch: pytest.MonkeyPatch, queued: int, printed: str
 ) -> None:
+    del opened
     monkeypatch.setattr("app.scoring.rescoring.queue_rescorings", lambda _: queued)
     assert _run("rescore").stdout.startswith(printed)
-    assert data_dir.is_dir()
 
 
 @pytest.mark.server

@@ -100,7 +100,7 @@ def test_second_server_does_not_start_and_leaves_running_uploads(
         until(lambda: upload_service.rows()["submission"] == rows + 1, "an open upload")
         for port, words in (
             (upload_service.port, [f"Cannot listen on 127.0.0.1:{upload_service.port}", "Choose another"]),
-            (0, ["Another server uses the data folder"]),  # on a free port
+            (0, ["uses the data folder", "Stop all servers", "or set LDSBOARD_DATA_DIR to another"]),  # on a free port
         ):
             second = upload_service.run("serve", "--port", str(port))
             assert second.returncode == 2

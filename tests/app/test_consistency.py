@@ -140,7 +140,10 @@ def test_doctor_repairs_only_while_no_server_runs(tmp_path: Path, toy: Example) 
         assert (found.returncode, found.stdout) == (1, f"{what}\n")
         refused = run_in_process(service, "doctor", "--repair")
         assert refused.exit_code == 2
-        assert "Another server uses the data folder" in refused.stderr
+        assert (
+            f"uses the data folder {service.settings.data_dir}. Stop all servers and workers that use it.\n"
+            in refused.stderr
+        )
         service.stop()
         repaired = run_in_process(service, "doctor", "--repair")
         assert (repaired.exit_code, repaired.stdout) == (0, f"{what}: repaired\nDatabase rows and files agree.\n")

@@ -243,4 +243,4 @@ def test_server_with_a_folder_has_no_addresses(small_part_service: Service, wide
 def test_unusable_address_of_the_store_is_refused(swift: Swift, url: str, bucket: bool, message: str) -> None:
     stored = swift.settings("any") if bucket else {}
     with pytest.raises(ValueError, match=f"LDSBOARD_STORAGE_PUBLIC_URL {message}"):
-        Settings(storage_public_url=url, public_url="https://board.example.org", **stored)
+        Settings(storage_public_url=url, public_url="https://board.example.org", **stored).check_serving()

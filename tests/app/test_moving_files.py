@@ -80,7 +80,7 @@ def test_printed_settings_work_when_pasted_and_hold_no_secret(installation: Inst
     printed = installation.moved("--storage", f"{place}/", "--database", database)
     assert SECRET_KEY not in printed
     assert ACCESS_KEY not in printed
-    assert "From now on, use both for the server and for all commands:" in printed
+    assert "From now on, use both for all servers, workers and commands:" in printed
     settings = [line.strip() for line in printed.splitlines() if line.startswith("  ") and "export" in line]
     shown = installation.paste("\n".join([*settings, "env"]), AWS_ENDPOINT_URL="", LDSBOARD_STORAGE_URL="")
     variables = dict(line.split("=", 1) for line in shown.stdout.splitlines() if "=" in line)

@@ -71,7 +71,9 @@ def test_running_server_of_either_folder_is_refused(installation: Installation) 
     for folder in (installation.folder / "data", other):
         with lock_data_folder(folder):
             message = installation.refusal("--storage", str(other / "files"))
-            assert message == f"A server uses the data folder {folder}. Stop the server, then repeat the command."
+            assert message.startswith(
+                f"A server or a worker uses the data folder {folder}. Stop all servers and workers, "
+            )
     assert not (other / "files").exists()
 
 

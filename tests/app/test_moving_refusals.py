@@ -55,6 +55,19 @@ def paste(command: str, folder: Path, source: str) -> subprocess.CompletedProces
     )
 
 
+def of_ordinary_user(url: str) -> str:
+    """Give a database to a user who may create no databases; return its address for this user. `postgres` may create some."""
+    address = database_url(url)
+    with closing(Database(url)) as database, database.write() as session:
+        for role in ("postgres SUPERUSER", "board"):
+            if session.scalar(text("SELECT to_regrole(:name)"), {"name": role.split()[0]}) is None:
+                session.execute(text(f"CREATE ROLE {role} LOGIN"))
+        session.execute(text(f"ALTER DATABASE {address.database} OWNER TO board"))
+        for each in session.scalars(text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")).all():
+            session.execute(text(f'ALTER TABLE "{each}" OWNER TO board'))
+    return address.set(username="board").render_as_string(hide_password=False)
+
+
 def hinted(message: str) -> str:
     """Return the command at the end of a message."""
     return message.rsplit(": ", 1)[1]
@@ -63,12 +76,14 @@ def hinted(message: str) -> str:
 def test_running_server_is_not_moved(filled: FilledDatabase, tmp_path: Path, cluster: Cluster) -> None:
     target = f"sqlite:///{tmp_path / 'new.sqlite3'}"
     with lock_data_folder(tmp_path / "data"):
-        assert "A server uses the data folder" in refusal(tmp_path, filled.url, target)
+        assert "A server or a worker uses the data folder" in refusal(tmp_path, filled.url, target)
     with closing(Database(used := cluster.create())) as server:
         for use in Use:  # on another machine, with another data folder
             with closing(Presence(server, use)):
-                assert "A server or a worker uses the database. Stop it" in refusal(tmp_path, used, target)
-                assert "A server uses the target" in refusal(tmp_path, filled.url, used)
+                assert "A server or a worker uses the database. Stop all servers and workers" in refusal(
+                    tmp_path, used, target
+                )
+                assert "A server or a worker uses the target" in refusal(tmp_path, filled.url, used)
     assert not (tmp_path / "new.sqlite3").exists()
     assert is_empty(used)
     moved(tmp_path, filled.url, used)
@@ -79,10 +94,10 @@ def test_server_of_another_data_folder_is_not_moved(filled: FilledDatabase, tmp_
     target = f"sqlite:///{tmp_path / 'new.sqlite3'}"
     with lock_data_folder(tmp_path / "data"):
         message = refusal(tmp_path / "wrong", filled.url, target)
-        assert f"A server uses the data folder {tmp_path / 'data'}." in message
+        assert f"A server or a worker uses the data folder {tmp_path / 'data'}." in message
         upgrade(other := f"sqlite:///{tmp_path / 'other.sqlite3'}")
         message = refusal(tmp_path / "wrong", other, f"sqlite:///{tmp_path / 'data' / 'empty.sqlite3'}")
-        assert f"A server uses the data folder {tmp_path / 'data'}." in message
+        assert f"A server or a worker uses the data folder {tmp_path / 'data'}." in message
     assert "There is no data folder" in refusal(tmp_path / "missing", filled.url, target)
     assert not (tmp_path / "missing").exists()
     assert not (tmp_path / "new.sqlite3").exists()
@@ -103,7 +118,7 @@ def test_target_that_cannot_be_used_is_named(filled: FilledDatabase, tmp_path: P
 def test_target_with_rows_is_refused_until_the_hint_is_followed(
     kind: str, filled: FilledDatabase, cluster: Cluster, tmp_path: Path
 ) -> None:
-    target = f"sqlite:///{tmp_path / 'new.sqlite3'}" if kind == "sqlite" else cluster.create()
+    target = f"sqlite:///{tmp_path / 'new.sqlite3'}" if kind == "sqlite" else of_ordinary_user(cluster.create())
     upgrade(target)
     with closing(Database(target)) as database, database.write() as session:
         users.add_user(session, "ada")
@@ -190,7 +205,7 @@ def test_missing_folder_of_the_target_is_refused_until_it_is_created(filled: Fil
 
 
 def test_target_with_another_encoding_is_refused(filled: FilledDatabase, tmp_path: Path, cluster: Cluster) -> None:
-    target = cluster.create("template0 ENCODING 'LATIN1'")
+    target = of_ordinary_user(cluster.create("template0 ENCODING 'LATIN1'"))
     message = refusal(tmp_path, filled.url, target)
     assert "has the encoding LATIN1" in message
     assert paste(hinted(message), tmp_path, filled.url).returncode == 0
@@ -280,4 +295,5 @@ def test_password_is_not_printed(filled: FilledDatabase, cluster: Cluster, tmp_p
     assert "export LDSBOARD_DATABASE_URL='postgresql://ldsboard:PASSWORD@/" in printed
     message = refusal(tmp_path, filled.url, target)
     assert PASSWORD not in message
-    assert "--maintenance-db='postgresql://ldsboard@/" in message, "createdb asks for the password"
+    assert "createdb --host=/" in message
+    assert " --username=postgres --owner=ldsboard --template=template0 --encoding=UTF8 test_" in message

@@ -52,7 +52,7 @@ def test_server_runs_on_the_moved_database_and_back(tmp_path: Path, cluster: Clu
         ]
         refused = service.run("move", "--database", there)
         assert (refused.returncode, refused.stdout) == (2, "")
-        assert "Stop the server, then repeat the command." in refused.stderr
+        assert "Stop all servers and workers, then repeat the command." in refused.stderr
         shown = board(service)
         service.stop()
         before = dump(service.settings.resolved_database_url)

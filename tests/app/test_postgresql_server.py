@@ -83,7 +83,7 @@ def test_number_that_no_row_has_is_no_failure_of_the_server(served: Service, num
 def test_second_server_with_another_data_folder_is_refused(served: Service, tmp_path: Path) -> None:
     done = served.run("serve", "--port", "0", environment=served.environment | {"LDSBOARD_DATA_DIR": str(tmp_path)})
     assert done.returncode != 0
-    assert "Another server or worker uses the database in LDSBOARD_DATABASE_URL" in done.stdout + done.stderr
+    assert "use the database in LDSBOARD_DATABASE_URL with another data folder" in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
 
 

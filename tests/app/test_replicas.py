@@ -14,16 +14,20 @@ import pytest
 from itsdangerous import TimestampSigner
 from sqlalchemy import select, text
 
+from app import data_lock
 from app.accounts import users
 from app.accounts.quotas import Quotas
 from app.benchmarks import catalog
 from app.db.accounts import User
 from app.db.models import Kind, State, Submission
 from app.db.presence import LEADER, Presence, Use
+from app.db.sessions import Database
+from app.errors import OtherFolderError
 from app.submissions import lifecycle
 from app.submissions.fields import SubmissionRequest
 from app.web.sessions import COOKIE, KEY_FILE
 from tests.app.benchmarks import write_benchmark
+from tests.app.commands import run_in_process
 from tests.app.service import PATIENCE_SECONDS, Service, npy, read_response, until
 
 if TYPE_CHECKING:
@@ -143,11 +147,45 @@ def test_upload_that_arrives_at_one_server_is_not_expired(replicas: Replicas, la
 def test_server_that_needs_the_database_for_itself_is_refused(replicas: Replicas, tmp_path: Path) -> None:
     alone = replicas.first.environment | {"LDSBOARD_SCORING_PROCESSES": "1"}
     for environment, reason in (
-        (alone, "Another server uses the data folder"),
-        (alone | {"LDSBOARD_DATA_DIR": str(tmp_path)}, "Another server or worker uses the database"),
+        (alone, "uses the data folder {}. Stop all servers and workers that use it.\n"),
+        (alone | {"LDSBOARD_DATA_DIR": str(tmp_path)}, "with another data folder"),
     ):
         done = replicas.first.run("serve", "--port", "0", environment=environment)
+        expected = reason.format(replicas.first.settings.data_dir)
+        assert (done.returncode, expected in done.stderr) == (2, True), done.stderr
+
+
+def test_process_with_another_data_folder_is_refused(replicas: Replicas, tmp_path: Path) -> None:
+    backup = tmp_path / "backup"
+    made = run_in_process(replicas.first, "backup", str(backup))
+    assert made.exit_code == 0, made.stderr
+    # A server of a restored backup, whose operator has left the settings of the live one as they are.
+    restored = replicas.first.environment | {"LDSBOARD_DATA_DIR": str(backup)}
+    for command in (
+        ["serve", "--port", "0"],
+        ["work"],
+        ["doctor"],
+        ["doctor", "--repair"],
+        ["migrate"],
+        ["user", "add", "x"],
+    ):
+        done = replicas.first.run(*command, environment=restored)
+        reason = "use the database in LDSBOARD_DATABASE_URL with another data folder"
         assert (done.returncode, reason in done.stderr) == (2, True), done.stderr
+    del restored["LDSBOARD_DATABASE_URL"]
+    checked = replicas.first.run("doctor", environment=restored)
+    assert checked.returncode == 0, checked.stdout
+    assert checked.stderr.splitlines() == [
+        f"Database: {backup}/ldsboard.sqlite3",
+        f"Data folder: {backup}",
+        f"Score files: {backup}/files",
+    ]
+    # The copy has no number of its own before its first server.
+    with closing(Database(replicas.first.settings.resolved_database_url)) as database:
+        for use in (Use.SERVER, Use.WORKER):
+            with pytest.raises(OtherFolderError):
+                Presence(database, use, data_lock.folder_id(backup, create=True))
+            Presence(database, use, data_lock.folder_id(replicas.first.settings.data_dir, create=False)).close()
 
 
 def test_signing_out_at_one_server_holds_at_the_other(replicas: Replicas) -> None:

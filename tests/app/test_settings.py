@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from pydantic import ValidationError
+from typer.testing import CliRunner
 
+from app.__main__ import cli, main
+from app.db.tickets import Queue, note_ticket
 from app.settings import Settings
 
 if TYPE_CHECKING:
     from tests.app.service import Service
+    from tests.postgresql import Cluster
 
 
 def test_defaults_need_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,7 +69,6 @@ def test_environment_variables_set_the_settings(monkeypatch: pytest.MonkeyPatch)
         ("practice_days", 6),
         ("audit_days", 365),
         ("scoring_processes", -1),
-        ("scoring_processes", 0),
         ("scoring_processes", 65),
         ("metrics_token", "x" * 31),
         ("metrics_token", f"{'x' * 32},{'y' * 31}"),
@@ -80,8 +83,75 @@ def test_unsafe_values_are_rejected(name: str, value: Any) -> None:
 def test_only_postgresql_can_leave_scoring_to_workers() -> None:
     address = "postgresql://ldsboard@db.example.org/ldsboard"
     assert Settings(scoring_processes=0, database_url=address).scoring_processes == 0
-    with pytest.raises(ValidationError, match="LDSBOARD_SCORING_PROCESSES=0 needs PostgreSQL"):
-        Settings(scoring_processes=0)
+    Settings(scoring_processes=0, database_url=address).check_serving()
+    with pytest.raises(ValueError, match="LDSBOARD_SCORING_PROCESSES=0 needs PostgreSQL"):
+        Settings(scoring_processes=0).check_serving()
+    assert not Settings(scoring_processes=0).workers_score
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"LDSBOARD_SCORING_PROCESSES": "0"},
+        {"LDSBOARD_STORAGE_PUBLIC_URL": "https://s3.example.org"},
+    ],
+)
+def test_settings_of_servers_do_not_stop_other_commands(
+    settings: dict[str, str], tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = {"LDSBOARD_DATA_DIR": str(tmp_path / "data")} | settings
+    target, back = cluster.create(), f"sqlite:///{tmp_path / 'back.sqlite3'}"
+    for arguments, changed in (
+        (["migrate"], {}),
+        (["user", "add", "ada"], {}),
+        (["doctor"], {}),
+        (["backup", str(tmp_path / "backup")], {}),
+        (["doctor"], {"LDSBOARD_DATA_DIR": str(tmp_path / "backup")}),
+        (["move", "--database", target], {}),
+        (["move", "--database", back], {"LDSBOARD_DATABASE_URL": target}),
+    ):
+        done = CliRunner().invoke(cli, arguments, env=environment | changed, catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+    monkeypatch.setattr("app.scoring.rescoring.queue_rescorings", lambda session: note_ticket(session, Queue.SCORING))
+    done_again = CliRunner().invoke(cli, ["rescore"], env=environment, catch_exceptions=False)
+    assert done_again.exit_code == 0, done_again.output
+    name = next(iter(settings))
+    assert ("unset LDSBOARD_SCORING_PROCESSES" in done.stdout) == (name == "LDSBOARD_SCORING_PROCESSES")
+    for command in ("serve", "work"):
+        refused = CliRunner().invoke(cli, [command], env=environment, catch_exceptions=False)
+        assert (refused.exit_code, name in refused.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("LDSBOARD_RANKED_PER_DAY", "many", "LDSBOARD_RANKED_PER_DAY: input should be a valid integer"),
+        ("LDSBOARD_PUBLIC_URL", "board", "LDSBOARD_PUBLIC_URL: relative URL"),
+        ("LDSBOARD_GITHUB_URL", "board", "LDSBOARD_GITHUB_URL: relative URL"),
+        ("LDSBOARD_TRUSTED_PROXIES", "proxy", "LDSBOARD_TRUSTED_PROXIES: 'proxy' does not appear"),
+        ("LDSBOARD_SESSION_KEY", "secret", "LDSBOARD_SESSION_KEY needs at least 32"),
+        ("LDSBOARD_OIDC_CLIENT_ID", "id", "Set all of LDSBOARD_OIDC_ISSUER"),
+        ("LDSBOARD_LOG_FORMAT", "xml", "LDSBOARD_LOG_FORMAT: input should be"),
+        ("AWS_ENDPOINT_URL", "store", "must be an http:// or https:// URL"),
+    ],
+)
+def test_message_about_an_invalid_setting_is_not_that_of_pydantic(
+    name: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bucket = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "key", "LDSBOARD_STORAGE_URL": "s3://bucket"}
+    for variable, content in ((bucket if name.startswith("AWS") else {}) | {name: value}).items():
+        monkeypatch.setenv(variable, content)
+    monkeypatch.setattr("sys.argv", ["app", "doctor"])
+    monkeypatch.setattr("app.__main__.configure_logs", lambda _: None)  # would hold for the following tests
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert said.startswith("Error: invalid settings: ")
+    assert message in said
+    assert said.count("\n") == 1
+    for raw in ("pydantic", "validation error", "Value error", "Settings"):
+        assert raw not in said
 
 
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}

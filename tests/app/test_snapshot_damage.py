@@ -79,6 +79,6 @@ def test_doctor_command_checks_and_repairs_snapshots_also_of_a_restored_backup(t
         assert not draft.exists()
         shutil.rmtree(stopped.settings.data_dir)
         backup.rename(stopped.settings.data_dir)
-        assert run_in_process(stopped, "doctor").output == "Database rows and files agree.\n"
+        assert run_in_process(stopped, "doctor").stdout == "Database rows and files agree.\n"
     finally:
         stopped.__exit__(None, None, None)

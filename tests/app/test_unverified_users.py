@@ -89,6 +89,7 @@ def test_approved_user_has_a_quota_of_their_own(
     assert refused.value.problem.code == "quota.approval"
     harness.reserve(100, user=strangers[0], kind=Kind.PRACTICE)
     monkeypatch.setenv("LDSBOARD_DATABASE_URL", str(harness.database.engine.url))
+    monkeypatch.setenv("LDSBOARD_DATA_DIR", str(harness.benchmarks.parent))
     done = CliRunner().invoke(cli, ["user", "approve", strangers[0]])
     assert (done.exit_code, done.output) == (0, f"User {strangers[0]} is approved.\n")
     harness.reserve(100, user=strangers[0])

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import closing
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -251,11 +252,19 @@ def test_worker_needs_its_setting(scaled: Scaled) -> None:
     assert "LDSBOARD_SCORING_PROCESSES=0" in done.stderr
 
 
-def test_worker_with_another_data_folder_is_refused(scaled: Scaled, tmp_path: Path) -> None:
-    done = scaled.service.run("work", environment=scaled.service.environment | {"LDSBOARD_DATA_DIR": str(tmp_path)})
-    assert done.returncode == 2
-    assert done.stderr.count("Error: ") == 1
-    assert "Set LDSBOARD_DATA_DIR to the data folder that the servers use" in done.stderr
+def test_worker_with_another_data_folder_is_refused(
+    scaled: Scaled, tmp_path: Path, cluster: Cluster, toy: Example
+) -> None:
+    with closing(Service(tmp_path / "alone", database_url=cluster.create(), scoring_processes=0)) as stopped:
+        stopped.publish(toy.folder)
+        for service, hint in (
+            (scaled.service, "Set LDSBOARD_DATA_DIR to theirs."),
+            (stopped, "Set LDSBOARD_DATA_DIR to the data folder that the servers use"),  # no server runs
+        ):
+            done = service.run("work", environment=service.environment | {"LDSBOARD_DATA_DIR": str(tmp_path)})
+            assert done.returncode == 2
+            assert done.stderr.count("Error: ") == 1
+            assert hint in done.stderr
 
 
 def _listed(scaled: Scaled) -> set[str]:
