@@ -117,6 +117,8 @@ def test_page_shows_queue_versions_and_disk(admin: SignedInUser) -> None:
     assert "No worker is connected" not in text
     assert ["toy", "1", "1", "current"] in [row for table in Markup(response.text).tables for row in table]
     assert Markup(response.text).all("script") == []
+    # On narrow screens, the rows of such a table are cards, so that no column is cut.
+    assert {table.get("class") for table in Markup(response.text).all("table")} == {"own"}
 
 
 def test_former_admin_no_longer_sees_the_page(admin: SignedInUser, sign_in_service: Service) -> None:
