@@ -68,7 +68,8 @@ class FileCopies:
 
     def __init__(self, session: Session, source: Settings, target: Settings, options: MoveOptions) -> None:
         known = set(session.scalars(select(File.sha256)))
-        if known and source.bucket is None and not source.storage_dir.is_dir():
+        # A server creates the folder that is not named when it starts.
+        if (known or source.storage_url) and source.bucket is None and not source.storage_dir.is_dir():
             raise MoveError(f"There is no folder {source.storage_dir}. {_no_source(known)}")
         if target.bucket is None:
             _check_folder(target.storage_dir, target, options)

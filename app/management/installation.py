@@ -27,6 +27,11 @@ class NoInstallationError(RuntimeError):
 def check_installation(settings: Settings) -> None:
     """Raise NoInstallationError unless the places of the settings exist, and the database has tables of LDSBoard."""
     check_places(settings)
+    # A server creates the folder that is not named when it starts, so this folder can be missing.
+    if settings.storage_url and settings.bucket is None and not settings.storage_dir.is_dir():
+        raise NoInstallationError(
+            f"There is no folder {settings.storage_dir.absolute()} of score files. Set LDSBOARD_STORAGE_URL {HINT}"
+        )
     url = database_url(settings.resolved_database_url)
     with closing(Database(settings.resolved_database_url)) as database, database.engine.connect() as connection:
         if revision(connection) is None:
@@ -36,7 +41,7 @@ def check_installation(settings: Settings) -> None:
 
 
 def check_places(settings: Settings) -> None:
-    """Raise NoInstallationError unless the data folder, an SQLite file and a folder of the score files exist."""
+    """Raise NoInstallationError unless the data folder exists, and the database if it is an SQLite file."""
     if not settings.data_dir.is_dir():
         raise NoInstallationError(
             f"There is no data folder {settings.data_dir.absolute()}. Set LDSBOARD_DATA_DIR {HINT}"
@@ -45,11 +50,6 @@ def check_places(settings: Settings) -> None:
     if not exists(url):
         raise NoInstallationError(
             f"There is no database at {shown(url)}. Set LDSBOARD_DATA_DIR or LDSBOARD_DATABASE_URL {HINT}"
-        )
-    # A server creates the folder that is not named when it starts, so this folder can be missing.
-    if settings.storage_url and settings.bucket is None and not settings.storage_dir.is_dir():
-        raise NoInstallationError(
-            f"There is no folder {settings.storage_dir.absolute()} of score files. Set LDSBOARD_STORAGE_URL {HINT}"
         )
 
 

@@ -74,19 +74,20 @@ def test_misspelt_data_folder_is_named_and_not_created(
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_database_without_tables_is_named_and_not_migrated(kind: str, tmp_path: Path, cluster: Cluster) -> None:
-    path = tmp_path / "empty.sqlite3"
-    path.touch()
+    (folder := tmp_path / "data").mkdir()
+    (path := folder / "empty.sqlite3").touch()
     url = f"sqlite:///{path}" if kind == "sqlite" else cluster.create("template0")
     for command in ("doctor", "backup {}", "user add ada"):
-        refused = run(command, tmp_path, data_dir=str(tmp_path), database_url=url)
+        refused = run(command, tmp_path, data_dir=str(folder), database_url=url)
         assert (refused.exit_code, "holds no tables of LDSBoard" in refused.stderr) == (2, True), refused.stderr
     with closing(Database(url)) as database, database.engine.connect() as connection:
         assert inspect(connection).get_table_names() == []
-    assert {path.name for path in tmp_path.iterdir()} == {"empty.sqlite3"}
+    assert [path.name for path in folder.iterdir()] == ["empty.sqlite3"]
 
 
 def test_misspelt_folder_of_score_files_is_named_and_not_created(tmp_path: Path, migrated: Path) -> None:
-    settings = {"data_dir": str(tmp_path), "database_url": f"sqlite:///{migrated}"}
+    (tmp_path / "data").mkdir()
+    settings = {"data_dir": str(tmp_path / "data"), "database_url": f"sqlite:///{migrated}"}
     assert run("doctor", tmp_path, **settings).exit_code == 0
     for command in ("doctor", "backup {}", "move --storage {}"):
         refused = run(command, tmp_path, storage_url=str(tmp_path / "typo"), **settings)

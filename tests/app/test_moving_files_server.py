@@ -41,7 +41,7 @@ def move_server(service: Service, *options: str) -> None:
     done = service.run("move", *options)
     assert done.returncode == 0, done.stderr
     assert not any(secret in done.stdout + done.stderr for secret in (ACCESS_KEY, SECRET_KEY))
-    settings = done.stdout.split("for all commands:\n")[1]
+    settings = done.stdout.split("for all servers, workers and commands:\n")[1]
     shell = ["/bin/bash", "-c", f"{settings}\nenv -0"]
     pasted = subprocess.run(shell, env=service.environment, capture_output=True, text=True, check=True)
     service.environment = dict(line.split("=", 1) for line in pasted.stdout.split("\0") if line)
