@@ -11,13 +11,14 @@ from app.database_url import database_url, without_password
 from app.db.migration import revision
 from app.db.presence import check_folder
 from app.db.sessions import Database
+from ldsboard.invocation import program
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
     from app.settings import Settings
 
-HINT = "to that of the installation, as for its server."
+HINT = f"to that of the installation, as for its server; to begin a new one, run: {program('python')} -m app migrate"
 
 
 class NoInstallationError(RuntimeError):
