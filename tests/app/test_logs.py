@@ -87,4 +87,4 @@ def test_failure_and_its_response_name_the_request(logged: Service, toy: Example
 
 def test_unknown_form_of_the_log_is_refused(logged: Service) -> None:
     refused = logged.run("doctor", environment=logged.environment | {"LDSBOARD_LOG_FORMAT": "xml"})
-    assert (refused.returncode, "log_format" in refused.stderr) == (2, True)
+    assert (refused.returncode, "LDSBOARD_LOG_FORMAT" in refused.stderr) == (2, True)

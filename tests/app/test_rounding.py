@@ -141,7 +141,7 @@ def test_log_has_one_line_per_event_and_no_tokens(service: Service, token: str, 
         rf"scored submission={view['id']} seconds=[\d.]+",
     ):
         assert len([line for line in lines if re.fullmatch(start + end, line)]) == 1
-    assert len([line for line in lines if view["id"] in line]) == 2
+    assert len([line for line in lines if view["id"] in line]) == 3  # with evaluation.started
     assert "ldsb_" not in "".join(lines)
 
 
