@@ -90,7 +90,7 @@ class FolderStorage(Storage):
             The folder does not hold the file.
         """
         path = self.path(sha256)
-        if not path.is_file():
+        if not path.exists():
             raise LostFileError(f"The folder {self.folder} does not hold {self.key(sha256)}.")
         yield path
 

@@ -10,7 +10,7 @@ import pytest
 
 from app.results.submission_views import RESTARTING
 from tests.app.processes import fork_server
-from tests.app.sandbox.processes import open_for_writing
+from tests.app.sandbox.processes import open_for_writing, replace_by_pipe
 from tests.app.service import Service, npy, until
 from tests.processes import alive, children, stop
 
@@ -87,8 +87,7 @@ def test_stopped_scoring_process_is_reported_and_replaced(own_service: Service, 
     before = own_service.log.read_text().count("sent no heartbeats and was killed")
     view = _submit_while_stopped(own_service, own_service.token("ben"), npy(toy.scores(seed=5)), server_pid)
     file = _stored_file(own_service, view)
-    aside = file.rename(file.with_name("aside"))
-    os.mkfifo(file)  # the scoring process waits for the content of this file
+    aside = replace_by_pipe(file)  # the scoring process waits for the content of the pipe
     os.kill(server_pid, signal.SIGCONT)
     end = until(lambda: open_for_writing(file), "a scoring process that reads")
     (scoring_pid,) = children(server_pid)

@@ -12,7 +12,7 @@ from sqlalchemy import update
 from app.db.models import Evaluation
 from tests.app.benchmarks import write_benchmark
 from tests.app.processes import fork_server
-from tests.app.sandbox.processes import open_for_writing
+from tests.app.sandbox.processes import open_for_writing, replace_by_pipe
 from tests.app.service import Service, npy, until
 from tests.browser.conftest import Site, Visitor
 from tests.browser.page_faults import find_faults
@@ -38,8 +38,7 @@ class HeldScoring:
         self.id = service.submit(service.token("ada"), "toy", npy(example.scores())).json()["id"]
         until(lambda: service.row(self.id).state == "scoring", "a claimed submission")
         (self._file,) = service.settings.storage_dir.rglob(str(service.row(self.id).file_sha256))
-        self._aside = self._file.rename(self._file.with_name("aside"))
-        os.mkfifo(self._file)
+        self._aside = replace_by_pipe(self._file)
         os.kill(fork_server_pid, signal.SIGCONT)
         self._end = until(lambda: open_for_writing(self._file), "a scoring process that reads")
 

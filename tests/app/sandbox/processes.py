@@ -92,6 +92,15 @@ def open_for_writing(path: Path) -> int | None:
     return None
 
 
+def replace_by_pipe(file: Path) -> Path:
+    """Put an empty named pipe in the place of a file, so that the name is never missing; return another path of the file."""
+    aside, pipe = file.with_name("aside"), file.with_name("pipe")
+    os.link(file, aside)
+    os.mkfifo(pipe)
+    pipe.replace(file)
+    return aside
+
+
 class HangingScoring:
     """A scoring process that hangs, because its score file is an empty named pipe."""
 
