@@ -33,7 +33,7 @@ class DirectParts:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._works = True
+        self._given_up = threading.Event()
         self._lock = threading.Lock()
         self._http: httpx.Client | None = None
 
@@ -61,6 +61,8 @@ class DirectParts:
         ClientError
             The server refused the part, or could not be reached.
         """
+        if self._given_up.is_set():
+            return False
         # The store compares the bytes with the MD5, so that a part with a fault of the network is sent again at once.
         sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
         for chunk in hashed:
@@ -69,12 +71,12 @@ class DirectParts:
         known = {"sha256": sha256.hexdigest()}
         headers = {"Content-Length": str(part["size"]), "Content-MD5": base64.b64encode(md5.digest()).decode()}
         for _ in range(ATTEMPTS):
-            if not self._works:
+            if self._given_up.is_set():
                 return False
             address = self._client.ask("POST", f"{self._client.server}{part['url']}/address", ADDRESS, json=known)
             if self._put(address["url"], content, headers) and self._has_arrived(part, known):
                 return True
-        self._works = False
+        self._given_up.set()
         return False
 
     def _put(self, url: str, content: Callable[[], Iterator[bytes]], headers: dict[str, str]) -> bool:

@@ -63,7 +63,8 @@ class Storage(ABC):
     def part_url(self, upload: str, number: int, sha256: str, *, inside: bool = False) -> str:
         """Return a URL to which a client can send an upload part with PUT during the next `URL_SECONDS`, also several times.
 
-        With `inside`, the URL is one for this server itself, which may reach the store under another name than clients.
+        Only storages with `takes_parts` have such URLs. With `inside`, the URL is one for this server itself, which may reach the
+        store under another name than clients.
         """
         raise NotImplementedError
 
