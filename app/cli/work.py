@@ -51,14 +51,18 @@ def work(
 
         presence = Presence(database, Use.WORKER, data_lock.folder_id(settings.data_dir, create=True))
         data_lock.share_data_folder(settings.data_dir)  # until this process ends
-        sandbox = Sandbox.of(concurrency)
-        sandbox.start()
         with database.read() as session:
             _check_benchmarks(session, settings)
-            for version in current_versions(session):
-                sandbox.preload(version_folder(settings.benchmarks_dir, version.benchmark.name, version.version))
+            folders = [
+                version_folder(settings.benchmarks_dir, version.benchmark.name, version.version)
+                for version in current_versions(session)
+            ]
         storage = open_storage(settings)
         storage.delete_incomplete()
+        sandbox = Sandbox.of(concurrency)
+        sandbox.start()
+        for folder in folders:
+            sandbox.preload(folder)
         evaluator = Evaluator(database, storage, settings.benchmarks_dir, sandbox, settings.retry_seconds)
         typer.echo(f"Scores are added with {route}.")
         worker = Worker(libpq_address(settings), evaluator, presence, concurrency)

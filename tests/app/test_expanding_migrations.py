@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from shutil import copytree, ignore_patterns
+from shutil import copytree, ignore_patterns, rmtree
 from textwrap import indent
 from typing import TYPE_CHECKING
 
@@ -94,6 +94,7 @@ def _write(scripts: Path, revision: str, before: str, body: str = "pass", oldest
     """Write a migration into a folder of migrations."""
     head = f"import sqlalchemy as sa\nfrom alembic import op\nrevision, down_revision = {revision!r}, {before!r}\n"
     stated = f"{OLDEST} = {oldest!r}\n" if oldest else ""
+    rmtree(scripts / "versions/__pycache__", ignore_errors=True)  # valid for any source of that size and second
     (scripts / f"versions/{revision}_test.py").write_text(f"{head}{stated}def upgrade():\n{indent(body, '    ')}\n")
 
 

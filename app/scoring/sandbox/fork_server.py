@@ -52,7 +52,10 @@ class ForkServer:
                 if self._to_preload:
                     self._preload(next(iter(self._to_preload)))
                 continue
-            _, descriptors, _, _ = socket.recv_fds(self._control, 1, 2)
+            try:
+                _, descriptors, _, _ = socket.recv_fds(self._control, 1, 2)
+            except ConnectionResetError:  # the service closed the socket before it had read all heartbeats
+                return
             if not descriptors:
                 return
             with Connection(descriptors[0]) as service:

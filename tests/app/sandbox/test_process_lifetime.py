@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
 from multiprocessing import Pipe
@@ -75,6 +77,18 @@ def test_fork_server_and_scoring_processes_end_when_the_socket_closes(
     until(lambda: not alive(stuck.child), "the end of the scoring process")
     assert isinstance(stuck.release(), SandboxError)
     assert sandbox.stop() is None
+
+
+def test_fork_server_ends_quietly_when_the_socket_closes_with_unread_heartbeats() -> None:
+    own_end, server_end = socket.socketpair()
+    with own_end, server_end:
+        command = [sys.executable, "-m", "app.scoring.sandbox", str(server_end.fileno()), str(os.getpid())]
+        with subprocess.Popen(command, cwd=ROOT, pass_fds=[server_end.fileno()], stderr=subprocess.PIPE) as server:
+            server_end.close()
+            assert select.select([own_end], [], [], PATIENCE_SECONDS)[0]
+            own_end.close()
+            _, errors = server.communicate(timeout=PATIENCE_SECONDS)
+    assert (server.returncode, errors) == (0, b"")
 
 
 def test_fork_server_that_does_not_stop_is_killed(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
