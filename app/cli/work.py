@@ -17,6 +17,7 @@ from app.cli.common import fail, open_database
 from app.database_url import database_url
 from app.db.models import Version
 from app.db.presence import Presence, Use
+from app.leaderboard.ranking import preload_imports
 from app.scoring.evaluator import Evaluator
 from app.scoring.sandbox.client import Sandbox
 from app.submissions.opened_storage import open_storage
@@ -63,6 +64,7 @@ def work(
         sandbox.start()
         for folder in folders:
             sandbox.preload(folder)
+        preload_imports()
         evaluator = Evaluator(database, storage, settings.benchmarks_dir, sandbox, settings.retry_seconds)
         typer.echo(f"Scores are added with {route}.")
         worker = Worker(libpq_address(settings), evaluator, presence, concurrency)

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 import structlog
 from sqlalchemy import and_, func, null, or_, select
+from sqlalchemy.orm import contains_eager, joinedload, lazyload
 
 from app.db.accounts import User
 from app.db.base import now
-from app.db.models import Evaluation, Kind, State, Submission
+from app.db.models import Evaluation, Kind, State, Submission, Version
 from app.db.presence import process_name
 from app.db.tickets import Queue, note_ticket
 from app.submissions.lifecycle import transition
@@ -48,6 +49,9 @@ LOST = "requeued: its worker has ended"
 
 UNKNOWN = "unknown"
 """Stands for the name of a worker that claimed with the code of a release that recorded no names."""
+
+UNMEASURED = lazyload(Evaluation.measurements)
+"""Option of a query for evaluations without a result: they have no measurements to load."""
 
 RETRY_WAIT_FACTOR = 4
 """Factor by which each failure of an evaluation lengthens the wait before the next retry."""
@@ -93,6 +97,7 @@ def claim(session: Session, *queues: Queue, job: int | None = None) -> Evaluatio
         .order_by(
             Submission.state == State.SCORED, LAST_SERVED, User.id, Submission.kind == Kind.PRACTICE, Evaluation.id
         )
+        .options(contains_eager(Evaluation.submission).contains_eager(Submission.user), UNMEASURED)
         .limit(1)
     )
     if evaluation is None:
@@ -121,7 +126,8 @@ def is_held(claimed: Evaluation) -> ColumnElement[bool]:
 
 def held(session: Session, claimed: Evaluation) -> Evaluation | None:
     """Return the current row of a claimed evaluation; None if it was scored, withdrawn, requeued or claimed anew."""
-    return session.scalar(select(Evaluation).where(is_held(claimed)))
+    needed = joinedload(Evaluation.submission), joinedload(Evaluation.version).joinedload(Version.benchmark)
+    return session.scalar(select(Evaluation).where(is_held(claimed)).options(*needed, UNMEASURED))
 
 
 def requeue(session: Session, evaluation: Evaluation, detail: str) -> None:

@@ -43,14 +43,13 @@ SENDERS = 4
 LIST_SECONDS = 60.0
 """Seconds after which a server that has sent no upload part looks for the upload parts of other servers."""
 
-HASH = re.compile(r"([0-9a-f]{2})/(\1[0-9a-f]{62})")
-"""The keys of score files."""
+HASH = re.compile(r"([0-9a-f]{2})/(\1[0-9a-f]{62})")  # keys of score files
 
 log = structlog.get_logger()
 
 
 class S3Storage(Storage):
-    """Score files and upload parts in a bucket, and a local folder for files that are being received, joined or scored.
+    """Score files and upload parts in a bucket; a local folder for files that are received, joined or scored.
 
     Parameters
     ----------
@@ -142,12 +141,15 @@ class S3Storage(Storage):
             with self._answers(missing=True):
                 obstore.put(self._slow, key, content, chunk_size=chunk, max_concurrency=SENDERS)
         except StorageAwayError:
-            # The file may be stored although the answer was lost. Equal keys mean equal bytes, or a file that will be refused.
+            # It may be stored although the answer was lost. Equal keys mean equal bytes, or a file that will be refused.
             if self.size(key) != size:
                 raise
 
     def read(self, key: str) -> Iterator[bytes]:
         """Yield the bytes of an object in chunks of at most `CHUNK_BYTES`, each from a request of its own."""
+        return map(bytes, self._read(key))
+
+    def _read(self, key: str) -> Iterator[obstore.Bytes]:
         size = self.size(key)
         if size is None:
             self._probe()  # the answer is the same if the bucket is missing
@@ -155,7 +157,7 @@ class S3Storage(Storage):
         for start in range(0, size, CHUNK_BYTES):
             length = min(CHUNK_BYTES, size - start)
             with self._answers():
-                chunk = bytes(obstore.get_range(self._slow, key, start=start, length=length))
+                chunk = obstore.get_range(self._slow, key, start=start, length=length)
             if len(chunk) != length:
                 raise self._failed("a short answer")
             yield chunk
@@ -174,7 +176,7 @@ class S3Storage(Storage):
         key, path = self.key(sha256), self.scratch / random_id()
         with scratch.create(path) as file:
             try:
-                for chunk in self.read(key):
+                for chunk in self._read(key):
                     file.write(chunk)
                 file.flush()
                 yield path

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from ldsboard.core.board import rank_board
+from ldsboard.core.pair_tests import PairTests
 from ldsboard.core.parallel import MAX_THREADS, map_in_order, usable_processors
 
 
@@ -65,6 +70,23 @@ def test_in_order_limits_blas_to_one_thread_also_in_nested_calls() -> None:
 def test_in_order_leaves_all_blas_threads_to_the_caller_once_all_items_are_done() -> None:
     with threadpool_limits(limits=2, user_api="blas"):
         assert [blas_threads() for _ in map_in_order(str, range(7), 2)] == [{1}] * 4 + [{2}] * 3
+
+
+@NEEDS_LIMITABLE_BLAS
+@pytest.mark.parametrize("k", [3, 200])
+def test_ranking_uses_one_blas_thread_for_each_product(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: set[int] = set()
+    squares = PairTests._squares
+
+    def observed(tests: PairTests, *pairs: Any) -> Any:
+        seen.update(blas_threads())
+        return squares(tests, *pairs)
+
+    monkeypatch.setattr(PairTests, "_squares", observed)
+    rng = np.random.default_rng(0)
+    with threadpool_limits(limits=2, user_api="blas"):
+        rank_board(rng.random(k), rng.normal(size=(k, 50)), np.arange(k) > 0, 1)
+    assert seen == {1}
 
 
 def test_usable_processors_is_within_bounds() -> None:

@@ -148,6 +148,7 @@ def main() -> None:
         for number, path in enumerate(files):
             np.save(path, distinct(scores_nN, number))
         phases: dict[int, Sustained] = {}
+        starts: dict[int, float] = {}
         for workers in (1, 2):
             place = Path(folder) / f"with-{workers}"
             place.mkdir()
@@ -155,6 +156,7 @@ def main() -> None:
                 topology.services[0].publish(example.folder)
                 topology.services[0].publish(small.folder)
                 topology.start_workers()
+                starts[workers] = topology.worker_seconds()
                 phases[workers] = sustain(topology, files)
                 show(report, workers, phases[workers], FILES)
                 if workers > 1:
@@ -169,6 +171,7 @@ def main() -> None:
         f"{library:10.2f}   {1000 * library / FILES:6.0f} ms a file",
     )
     for workers, found in phases.items():
+        report.line(f"processor seconds of the start, {workers} worker{'s' * (workers > 1)}", f"{starts[workers]:10.2f}")
         report.check(
             f"share of the library, {workers} worker{'s' * (workers > 1)}",
             library / found.worker_seconds,

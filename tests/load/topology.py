@@ -6,6 +6,7 @@ Commands and settings are those of ``docker/compose.scaled.yaml``.
 from __future__ import annotations
 
 import subprocess
+import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Self
 
@@ -19,6 +20,10 @@ from tests.scaled_topology import SCALED, SERVERS, WORK
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
+
+
+IDLE_SECONDS = 0.1
+"""Processor seconds that idle workers do not use within two seconds."""
 
 
 class Topology:
@@ -62,7 +67,7 @@ class Topology:
         self._held.close()
 
     def start_workers(self) -> None:
-        """Start the workers, and wait until each of them is ready. A published benchmark is then in memory."""
+        """Start the workers; wait until they have loaded the published benchmarks, and use next to no processor time."""
         for number in range(self._count):
             log = self._folder / f"worker-{number + 1}.log"
             with log.open("ab") as output:
@@ -71,6 +76,14 @@ class Topology:
             self._held.callback(self._stop, worker)
             self._processes[f"worker {number + 1}"] = worker.pid
             until(lambda log=log: b"Evaluating" in log.read_bytes(), f"a worker that is ready; its log is {log}")  # type: ignore[misc]
+        used = 0.0
+        while self.worker_seconds() - used > IDLE_SECONDS:
+            used = self.worker_seconds()
+            time.sleep(2)
+
+    def worker_seconds(self) -> float:
+        """Return the processor seconds so far of all workers."""
+        return sum(used for name, used in self.processor_seconds().items() if name.startswith("worker"))
 
     @staticmethod
     def _stop(worker: subprocess.Popen[bytes]) -> None:
