@@ -66,8 +66,7 @@ class S3Storage(Storage):
 
     def __init__(self, settings: Settings, bucket: str, prefix: str) -> None:
         super().__init__(settings.data_dir / PARTS, settings.spare_bytes)
-        self._away = False
-        self._may_hold_parts = True
+        self._away, self._may_hold_parts = False, True
         self._listed_at = -LIST_SECONDS
         self._probing = threading.Lock()
         self._slow = connect(settings, bucket, prefix, seconds=60, retries=3)
@@ -187,8 +186,8 @@ class S3Storage(Storage):
         """Return the size of each file with a SHA-256 in `hashes`. Files that the list of all objects lacks are asked for."""
         listed = {found[2]: size for key, size in self._list() if (found := HASH.fullmatch(key))}
         # Lists of some stores lag behind.
-        unlisted = {sha256: self.size(self.key(sha256)) for sha256 in set(hashes) - listed.keys()}
-        listed |= {sha256: size for sha256, size in unlisted.items() if size is not None}
+        unlisted = set(hashes) - listed.keys()
+        listed |= {sha256: size for sha256 in unlisted if (size := self.size(self.key(sha256))) is not None}
         return {sha256: listed[sha256] for sha256 in hashes if sha256 in listed}
 
     def stored_hashes(self) -> list[str]:

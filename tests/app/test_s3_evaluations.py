@@ -86,7 +86,7 @@ def test_file_that_alone_cannot_be_fetched_uses_up_the_attempts(
     def refuse(_key: str) -> Any:
         raise StorageAwayError("AccessDenied")
 
-    monkeypatch.setattr(harness.storage, "read", refuse)
+    monkeypatch.setattr(harness.storage, "_read", refuse)
     for count in range(1, MAX_FAILURES + 1):
         assert harness.evaluator.evaluate_next()
         assert failures(harness) == count

@@ -171,7 +171,9 @@ def main() -> None:
         f"{library:10.2f}   {1000 * library / FILES:6.0f} ms a file",
     )
     for workers, found in phases.items():
-        report.line(f"processor seconds of the start, {workers} worker{'s' * (workers > 1)}", f"{starts[workers]:10.2f}")
+        report.line(
+            f"processor seconds of the start, {workers} worker{'s' * (workers > 1)}", f"{starts[workers]:10.2f}"
+        )
         report.check(
             f"share of the library, {workers} worker{'s' * (workers > 1)}",
             library / found.worker_seconds,
