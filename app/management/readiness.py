@@ -42,7 +42,9 @@ def _fault_of_database(session: Session) -> Problem | None:
     except (OperationalError, ProgrammingError, NoConnectionError) as error:
         if isinstance(error, NoConnectionError) or is_away(error) or is_busy(error):
             return Problem(
-                "internal.unready", "The database does not answer.", "The operator should check LDSBOARD_DATABASE_URL."
+                "internal.unready",
+                "The database does not answer.",
+                "The operator should check that it runs, and LDSBOARD_DATABASE_URL.",
             )
         return Problem(
             "internal.unready", "The database has no tables.", "The operator should run: python -m app migrate"
@@ -53,7 +55,9 @@ def _fault_of_database(session: Session) -> Problem | None:
 def _fault_of_store(storage: Storage) -> Problem | None:
     if storage.is_ready():
         return None
-    return Problem("internal.unready", storage.unready, "The operator should check LDSBOARD_STORAGE_URL.")
+    return Problem(
+        "internal.unready", storage.unready, "The operator should check that it is there, and LDSBOARD_STORAGE_URL."
+    )
 
 
 def _fault_of_scoring(sandbox: Sandbox) -> Problem | None:

@@ -47,16 +47,21 @@ AdminVisitor = Annotated[Account, Depends(_admin)]
 def show_operation(request: Request, context: ContextDep, _visitor: AdminVisitor, session: ReadSession) -> str:
     """Show the queue, evaluations that run or failed, processes, accounts that wait for approval, versions and disk."""
     faults = readiness.find_faults(session, context.storage, context.sandbox)
-    needs_worker = not context.settings.scoring_processes and not presence.count_workers(session)
+    processes = presence.processes(session)
+    connected = {f"{each.host}/{each.pid}" for each in processes}
+    running = queue_report.running(session)
+    has_workers = not context.settings.scoring_processes
     return render(
         "admin.html",
         form=request.session["form"],
         time=now(),
         faults=faults,
-        needs_worker=needs_worker,
+        needs_worker=has_workers and all(each.use != presence.Use.WORKER.value for each in processes),
         queue=queue_report.queue_state(session),
-        running=queue_report.running(session),
-        processes=presence.processes(session),
+        running=running,
+        processes=processes,
+        connected=connected,
+        missing={each.worker for each in running if each.worker} - connected if has_workers else set(),
         lost=queue_report.lost(session),
         failed=queue_report.failed(session),
         accounts=users.unverified(session, MAX_ACCOUNTS),

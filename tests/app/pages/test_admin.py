@@ -191,7 +191,13 @@ def test_page_names_what_runs_and_failed_and_escapes_texts() -> None:
             failed={"ranked": 101, "rescoring": 1},
             held=4,
         ),
-        running=[Running(named, "machine-1/17", since, 2, 40), Running(named, None, since, 1, None)],
+        running=[
+            Running(named, "machine-1/17", since, 2, 40),
+            Running(named, "machine-2/6", since, 1, 10),
+            Running(named, None, since, 1, None),
+        ],
+        connected={"machine-1/17", "machine-1/18", "machine-2/7"},
+        missing={"machine-2/6"},
         processes=[
             Process("worker", "machine-1", "17", since, leads=False),
             Process("server", "machine-1", "18", since, leads=True),
@@ -218,10 +224,19 @@ def test_page_names_what_runs_and_failed_and_escapes_texts() -> None:
     assert lost[1:] == [
         ["machine-2/9", "12:00:00", file, "ann", "12:00:31", scored],
         ["machine-2/8", "2026-11-29 12:00:00", file, "ann", "12:00:00", "being scored by machine-1/17 since 12:00:00"],
-        ["machine-2/7", "12:00:00", "ours toy, version 2, rescoring", "ann", "12:00:00", "waits in the queue"],
+        [
+            "machine-2/7 connected now",
+            "12:00:00",
+            "ours toy, version 2, rescoring",
+            "ann",
+            "12:00:00",
+            "waits in the queue",
+        ],
     ]
+    unconnected = "not connected: this is queued again within half a minute"
     assert running[1:] == [
         ["ours toy, version 2, ranked", "ann", "machine-1/17", "60 min", "2", "40 %"],
+        ["ours toy, version 2, ranked", "ann", f"machine-2/6 {unconnected}", "60 min", "1", "10 %"],
         ["ours toy, version 2, ranked", "ann", "unknown", "60 min", "1", "–"],  # noqa: RUF001 -- the dash of empty cells
     ]
     assert failed[1][1:5] == ["ann", f"{since:%Y-%m-%d %H:%M} UTC", "4", error]
