@@ -58,5 +58,7 @@ def view_submission(context: AppContext, submission_id: str, viewer: Account | N
     with context.database.read() as session:
         submission = visibility.find_submission(session, submission_id, viewer)
         view = submission_views.submission_view(session, submission, viewer)
-    view.notice = submission_views.delay_notice(view.state, restarting=context.sandbox.is_restarting)
+        view.notice = submission_views.delay_notice(
+            session, view.state, restarting=context.sandbox.is_restarting, workers_score=context.settings.workers_score
+        )
     return view

@@ -71,7 +71,12 @@ def _read_progress(
     with context.database.read() as session:
         viewer = _current_viewer(session, authorization)
         progress = submission_views.progress(session, visibility.find_submission(session, submission_id, viewer))
-    return progress, submission_views.delay_notice(progress.state, restarting=context.sandbox.is_restarting)
+        return progress, submission_views.delay_notice(
+            session,
+            progress.state,
+            restarting=context.sandbox.is_restarting,
+            workers_score=context.settings.workers_score,
+        )
 
 
 def _view_for_current_viewer(context: AppContext, submission_id: str, authorization: str | None) -> SubmissionView:

@@ -63,7 +63,9 @@ def show_state(
     """
     submission = visibility.find_submission(session, submission_id, visitor)
     progress = submission_views.progress(session, submission)
-    notice = submission_views.delay_notice(progress.state, restarting=context.sandbox.is_restarting)
+    notice = submission_views.delay_notice(
+        session, progress.state, restarting=context.sandbox.is_restarting, workers_score=context.settings.workers_score
+    )
     if seen == _state_mark(*progress, notice):
         fraction = submission_views.scored_fraction(session, submission)
         if fraction is None:
@@ -94,7 +96,9 @@ def _page_values(
     """Return the values that the templates of a submission's page need."""
     evaluations = current_evaluation.current_evaluations(session, [submission], arrays=True)
     (view,) = submission_views.submission_views(session, [submission], visitor, evaluations)
-    view.notice = submission_views.delay_notice(view.state, restarting=context.sandbox.is_restarting)
+    view.notice = submission_views.delay_notice(
+        session, view.state, restarting=context.sandbox.is_restarting, workers_score=context.settings.workers_score
+    )
     evaluation = evaluations.get(submission.id)
     public_url = context.settings.public_url
     version = evaluation.version if evaluation else submission.version

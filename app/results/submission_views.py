@@ -11,6 +11,7 @@ import numpy as np
 from sqlalchemy import func, select, tuple_
 
 from app.db.models import Alias, Evaluation, Kind, State, Submission
+from app.db.presence import count_workers
 from app.leaderboard.attempts import count_attempts, count_user_attempts
 from app.leaderboard.disclosure import public_numbers, ranking_numbers, reserve_numbers
 from app.leaderboard.schemas import RankingNumbers, TargetNumbers
@@ -40,6 +41,8 @@ API = "/api/v1"
 RESTARTING = (
     "Scoring does not respond and is being restarted. The submission will be scored afterwards; no action is needed."
 )
+
+NO_WORKER = "Nothing is scored now, because no worker is connected. The file waits; no action is needed."
 
 WITHHELD_ERROR = (
     "Only the owner and admins may see the details of this error.",
@@ -73,9 +76,16 @@ def scored_fraction(session: Session, submission: Submission) -> float | None:
     return None if percent is None else percent / 100
 
 
-def delay_notice(state: str, *, restarting: bool) -> str | None:
-    """Return a notice if scoring is delayed and the state is queued or scoring; otherwise return None."""
-    return RESTARTING if restarting and state in (State.QUEUED, State.SCORING) else None
+def delay_notice(session: Session, state: str, *, restarting: bool, workers_score: bool) -> str | None:
+    """Return a notice if scoring is delayed and the state is queued or scoring; otherwise return None.
+
+    Scoring is delayed while the sandbox of the server is restarting, or while no worker is connected where workers score.
+    """
+    if state not in (State.QUEUED, State.SCORING):
+        return None
+    if restarting:
+        return RESTARTING
+    return NO_WORKER if workers_score and not count_workers(session) else None
 
 
 def submission_view(session: Session, submission: Submission, viewer: Account | None = None) -> SubmissionView:
