@@ -93,7 +93,12 @@ async def _show(
     """Request a submission with long polling from the address 192.0.2.1."""
     context = cast(
         "AppContext",
-        SimpleNamespace(database=harness.database, sandbox=harness.sandbox, wait_limiter=waits or WaitLimiter()),
+        SimpleNamespace(
+            database=harness.database,
+            sandbox=harness.sandbox,
+            settings=SimpleNamespace(workers_score=False),
+            wait_limiter=waits or WaitLimiter(),
+        ),
     )
     request = Request({"type": "http", "headers": [], "client": ("192.0.2.1", 1)})
     return await show_submission(request, context, None, submission_id, wait=seconds)
@@ -236,7 +241,9 @@ def test_request_above_the_wait_limit_is_answered_at_once(harness: ServiceHarnes
 def test_unchanged_state_fragment_costs_one_query(harness: ServiceHarness) -> None:
     submission_id = harness.reserve(1)
     with _transactions(harness.database) as seen, harness.database.read() as session:
-        context = cast("AppContext", SimpleNamespace(sandbox=harness.sandbox))
+        context = cast(
+            "AppContext", SimpleNamespace(sandbox=harness.sandbox, settings=SimpleNamespace(workers_score=False))
+        )
         answer = show_state(session, context, None, submission_id, seen="uploading")
     assert answer.status_code == 204
     assert [len(statements) for statements in seen.started] == [1]

@@ -66,7 +66,9 @@ def _shown(harness: ServiceHarness, submission_id: str) -> float | None:
 def _fragment(harness: ServiceHarness, submission_id: str) -> tuple[int, str | None, str]:
     """Return the status, the header HX-Reswap and the text of the answer to a page that polls and has seen the state."""
     with harness.database.read() as session:
-        context = cast("AppContext", SimpleNamespace(sandbox=harness.sandbox))
+        context = cast(
+            "AppContext", SimpleNamespace(sandbox=harness.sandbox, settings=SimpleNamespace(workers_score=False))
+        )
         answer = show_state(session, context, None, submission_id, seen="scoring")
     return answer.status_code, answer.headers.get("HX-Reswap"), bytes(answer.body).decode().strip()
 

@@ -193,7 +193,13 @@ def test_long_poll_is_rejected_after_its_token_was_revoked(harness: ServiceHarne
         _, value = tokens.create(session, user, name="watching")
         viewer = users.authenticate(session, f"Bearer {value}")
     context = cast(
-        "AppContext", SimpleNamespace(database=harness.database, sandbox=harness.sandbox, wait_limiter=WaitLimiter())
+        "AppContext",
+        SimpleNamespace(
+            database=harness.database,
+            sandbox=harness.sandbox,
+            settings=SimpleNamespace(workers_score=False),
+            wait_limiter=WaitLimiter(),
+        ),
     )
     request = Request({"type": "http", "headers": [(b"authorization", f"Bearer {value}".encode())]})
     shown = run_in_loop(show_submission(request, context, viewer, submission_id, wait=0.2))
