@@ -112,7 +112,7 @@ def test_new_version_has_tickets_for_its_rescorings(harness: ServiceHarness, toy
 
 def test_evaluation_of_a_living_worker_is_left_alone(harness: ServiceHarness, toy: Example) -> None:
     submission_id = harness.accept(npy(toy.scores()))
-    _claim(harness, _begin_ticket(harness, heartbeat_age=29.0))
+    _claim(harness, _begin_ticket(harness, heartbeat_age=10.0))
     lost_evaluations.recover(harness.database, 30.0)
     assert harness.state(submission_id) == State.SCORING
     assert len(_tickets(harness)) == 1
@@ -147,7 +147,7 @@ def test_lost_evaluation_is_queued_again(
 
 def test_server_that_leads_requeues_what_the_last_worker_held(harness: ServiceHarness, toy: Example) -> None:
     submission_id = harness.accept(npy(toy.scores()))
-    _claim(harness, _begin_ticket(harness, heartbeat_age=29.0))
+    _claim(harness, _begin_ticket(harness, heartbeat_age=10.0))
     recovery.recover_lost(harness.database, None, harness.presence)
     assert harness.state(submission_id) == State.SCORING
     with harness.database.write() as session:
