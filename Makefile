@@ -145,7 +145,7 @@ sanitize: $(VENV)/.dev ## run the tests of the compiled kernel under the address
 	  '$(CURDIR)/$(BIN)/python' setup.py --quiet build_ext --inplace || exit; \
 	export LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0; \
 	'$(CURDIR)/$(BIN)/python' -c 'from ldsboard.core.kernel import LIBRARY, load; assert load(LIBRARY)[0], load(LIBRARY)' || exit; \
-	cd '$(CURDIR)'; $(PYTEST) -p no:cacheprovider --capture=sys --override-ini pythonpath="$$folder ." $(or $(TESTS),tests/ldsboard/kernel)
+	cd '$(CURDIR)'; SANITIZED="$$folder" $(PYTEST) -p no:cacheprovider --capture=sys --override-ini pythonpath="$$folder ." $(or $(TESTS),tests/ldsboard/kernel)
 
 bench: $(VENV)/.dev $(VENV)/.references ## compare the speed of scoring, service and training with simple implementations
 	$(BIN)/python -m tests.bench.scoring

@@ -39,7 +39,8 @@ class GroundTruth:
 
     The first call of `score` or `rank` ranks the margins; later calls with the same rows reuse the ranks. In addition to the
     margins, an object holds about ``M (n / 4 + 8 N)`` bytes, and ``8 M N + 4 N**2`` bytes for the ranks of each of up to 8
-    choices of rows, the second term only if N < M. Without the compiled kernel, up to 64 MiB of masks are held as float64 too.
+    choices of rows, the second term only if N < M. Without the compiled kernel, and for fewer than 64 subsets, up to 64 MiB of
+    masks are held as float64 too.
 
     Parameters
     ----------

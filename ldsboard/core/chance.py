@@ -40,6 +40,9 @@ TOLERANCE = 2.0**-14
 """Two permuted LDS count as equal if their difference is at most `TOLERANCE`. Rounding the ranks to the grid changes an LDS by at
 most half of `TOLERANCE`."""
 
+SCALED_NUMBERS = 2**20
+"""Number of ranks of margins that are scaled at a time, as float64."""
+
 
 @dataclass(frozen=True)
 class MarginRanks:
@@ -63,7 +66,10 @@ class MarginRanks:
         N, M = margins.ranks_bM.shape
         if not N < M >= FEW_SUBSETS:
             return cls(margins, None)
-        unit_NM = unit_rows(margins)
+        unit_NM = np.empty((N, M), dtype=np.float32)
+        step = max(1, SCALED_NUMBERS // M)
+        for start in range(0, N, step):
+            unit_NM[start : start + step] = unit_rows(margins.rows(start, start + step))
         return cls(margins, unit_NM @ unit_NM.T)
 
 

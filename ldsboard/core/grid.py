@@ -114,7 +114,7 @@ def _rounded(
     """Return the scores scaled and rounded, whether rounding changed any score of a column, and how many coarsely."""
     n, b = scores_nb.shape
     whole_nb, rounded_b, coarse_b = np.empty((n, b)), np.zeros(b, dtype=np.bool_), np.zeros(b, dtype=np.intp)
-    rows = max(1, CHUNK_NUMBERS // b)
+    rows, limit = max(1, CHUNK_NUMBERS // b), coarse_limit(n, factors[0].dtype)
     for start in range(0, n, rows):
         chunk = slice(start, start + rows)
         scaled = scores_nb[chunk] * factors[0]
@@ -124,7 +124,7 @@ def _rounded(
         whole_nb[chunk] = whole
         changed = whole != scaled
         rounded_b |= changed.any(axis=0)
-        changed &= np.abs(scaled, out=scaled) < coarse_limit(n)
+        changed &= np.abs(scaled, out=scaled) < limit
         if changed.any():
             coarse_b += np.count_nonzero(changed, axis=0)
     return whole_nb, rounded_b, coarse_b
@@ -138,7 +138,7 @@ def _rounded_compiled(
     whole_nb, rounded_b, coarse_b = np.empty((n, b)), np.empty(b, dtype=np.int32), np.empty(b, dtype=np.int32)
     results: list[NDArray[Any]] = [whole_nb, rounded_b, coarse_b]
     rows, pointers = (scores_nb.ctypes.data, scores_nb.strides[0] // 4, n, b), [array.ctypes.data for array in results]
-    kernel.loaded().ldsboard_round(*rows, factor_b.ctypes.data, coarse_limit(n), *pointers, avx2)
+    kernel.loaded().ldsboard_round(*rows, factor_b.ctypes.data, coarse_limit(n, factor_b.dtype), *pointers, avx2)
     return whole_nb, rounded_b != 0, coarse_b
 
 
@@ -156,14 +156,18 @@ def _has_rows(scores_nb: NDArray[Any]) -> bool:
     return scores_nb.dtype == np.float32 and scores_nb.flags.aligned and step == 4 and stride % 4 == 0  # noqa: PLR2004
 
 
-def coarse_limit(n: int) -> float:
-    """Return the magnitude, in grid steps, below which a rounded score counts as coarsely rounded.
+def coarse_limit(n: int, dtype: np.dtype[np.floating]) -> np.floating:
+    """Return the magnitude, in grid steps, below which a rounded score counts as coarsely rounded, as a number of a float type.
+
+    It is rounded up to a number of this type, so that the scores of this type that are below it are the same as without rounding.
 
     Sums over random halves of n scores of magnitude s have a standard deviation of about ``s sqrt(n) / 2``. The rounding errors
     in such a sum add up to at most ``n / 4`` steps. At the returned magnitude, the sum of these errors is at most a
     thousandth of the standard deviation.
     """
-    return 500 * math.sqrt(n)
+    exact = 500 * math.sqrt(n)
+    limit = dtype.type(exact)
+    return limit if float(limit) >= exact else np.nextafter(limit, dtype.type(np.inf))
 
 
 def _factors(exponent_b: NDArray[np.intp], dtype: np.dtype[np.floating]) -> list[NDArray[np.floating]]:

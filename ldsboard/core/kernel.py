@@ -210,7 +210,7 @@ def ranks(
     margins
         The ranks of the margins of these t targets.
     units
-        Influences are rounded to multiples of ``1 / units``. Their sums are exact for t M up to 2**16 and units up to 2**30.
+        Influences are rounded to multiples of ``1 / units``. Their sums are exact for t M up to 2**17 and units up to 2**30.
     avx2
         Whether to use the variant with AVX2, which must be available.
 
@@ -220,7 +220,8 @@ def ranks(
         None if the range of the predictions is too large for the sorting keys.
     """
     library = loaded()
-    if predictions_tM.dtype != np.float64 or any(size % 8 for size in predictions_tM.strides):
+    is_aligned = predictions_tM.flags.aligned and not any(size % 8 for size in predictions_tM.strides)
+    if predictions_tM.dtype != np.float64 or not is_aligned:
         raise TypeError(f"expected aligned float64, got {predictions_tM.dtype}, strides {predictions_tM.strides}")
     (t, M), (stride, step) = predictions_tM.shape, (size // 8 for size in predictions_tM.strides)
     bits = (M - 1).bit_length()

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from ldsboard.arrays.packed import PackedMasks
 
 MIN_KERNEL_SUBSETS = 64
-"""Number of subsets below which BLAS is faster than the compiled kernel, which spends its time on making tables."""
-
+"""Number of subsets below which BLAS is about as fast as the compiled kernel, which spends its time on making tables."""
 
 INFLATED_BYTES = 2**24
 """Largest number of bytes of masks that BLAS multiplies at a time, as float64, in each thread."""
@@ -55,6 +54,8 @@ class Product:
     ----------
     route
         The kernel or BLAS. A torch device computes the sums in its place; then too the route says how predictions are ranked.
+    by_tiles
+        Whether the sums of a few targets at a time are as fast as those of many: with the compiled kernel they are.
 
     Raises
     ------
@@ -66,17 +67,13 @@ class Product:
 
     def __init__(self, masks: PackedMasks, device: str | None = None) -> None:
         self._masks, self._device, self.route = masks, device, kernel.choose_route()
+        self.by_tiles = device is None and _has_kernel(masks, self.route)
         self._sums = _sums_with(masks, device, self.route)
 
     @property
     def n_subsets(self) -> int:
         """Number of subsets M."""
         return len(self._masks)
-
-    @property
-    def by_tiles(self) -> bool:
-        """Whether the sums of a few targets at a time are as fast as those of many: with the compiled kernel they are."""
-        return self._device is None and self.route.name != "blas"
 
     def __call__(self, grid_nb: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the sums of grid integers, float64 (n, b), over the examples of each subset: float64 (b, M)."""
@@ -86,11 +83,15 @@ class Product:
         return Product, (self._masks, self._device)
 
 
+def _has_kernel(masks: PackedMasks, route: kernel.Route) -> bool:
+    return route.name != "blas" and (route.forced or len(masks) >= MIN_KERNEL_SUBSETS)
+
+
 def _sums_with(
     masks: PackedMasks, device: str | None, route: kernel.Route
 ) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
     if device is None:
-        if route.name != "blas" and (route.forced or len(masks) >= MIN_KERNEL_SUBSETS):
+        if _has_kernel(masks, route):
             return partial(kernel.sums, kernel.mask_words(masks), avx2=route.name == "avx2")
         if 8 * len(masks) * masks.n <= KEPT_BYTES:
             return partial(_whole_product, masks.unpacked().astype(np.float64))

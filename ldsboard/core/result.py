@@ -200,7 +200,7 @@ class TargetBlock:
         influence_tM *= INFLUENCE_UNITS
         np.rint(influence_tM, out=influence_tM)
         self.influence_units_M[:] += influence_tM.sum(axis=0).astype(np.int64)
-        self.squared_influence_b[tile] = np.einsum("tM,tM->t", influence_tM, influence_tM) / INFLUENCE_UNITS**2
+        self.squared_influence_b[tile] = sums_of_squares(influence_tM) / INFLUENCE_UNITS**2
         self.rho_b[tile] = rho_t
         self.constant_b[tile] = ranking.squares_b == 0
         self.unit_bM[tile] = chance.unit_rows(ranking)
@@ -208,12 +208,18 @@ class TargetBlock:
     def add_ranked(self, tile: slice, ranked: RankedTile) -> None:
         """Store the results of one tile of t targets, computed by the compiled kernel with `INFLUENCE_UNITS`."""
         self.influence_units_M[:] += ranked.influences_M.astype(np.int64)
-        self.squared_influence_b[tile] = (
-            np.einsum("tM,tM->t", ranked.influence_tM, ranked.influence_tM) / INFLUENCE_UNITS**2
-        )
+        self.squared_influence_b[tile] = sums_of_squares(ranked.influence_tM) / INFLUENCE_UNITS**2
         self.rho_b[tile] = ranked.rho_t
         self.constant_b[tile] = ranked.squares_t == 0
         self.unit_bM[tile] = ranked.unit_tM
+
+
+def sums_of_squares(influence_tM: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the sum of the squares of each row. The order of summation does not depend on the number of rows."""
+    # Of longer rows, numpy sums a single one in another order than several.
+    parts = np.split(influence_tM, range(EINSUM_NUMBERS, influence_tM.shape[1], EINSUM_NUMBERS), axis=1)
+    sums_t: NDArray[np.float64] = np.sum([np.einsum("tM,tM->t", part_tM, part_tM) for part_tM in parts], axis=0)
+    return sums_t
 
 
 @dataclass(frozen=True)
@@ -284,6 +290,9 @@ class TargetSums:
             fingerprint=fingerprint,
         )
 
+
+EINSUM_NUMBERS = 2**13
+"""Largest number of products that `numpy.einsum` adds in one order, for one row and for several: the size of its buffer."""
 
 INFLUENCE_UNITS = 2.0**30
 """Influences are rounded to multiples of 1 / 2**30 before they are summed."""

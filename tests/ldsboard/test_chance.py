@@ -6,6 +6,7 @@ Legend: M subsets, N targets, P permutations.
 from __future__ import annotations
 
 import math
+import tracemalloc
 from itertools import permutations
 from typing import TYPE_CHECKING
 
@@ -137,3 +138,18 @@ def test_z_random_of_unexplained_margins_is_standard_normal(shared: bool, make_p
     # A normal z exceeds 3 in absolute value with probability .0027; its standard deviation over 150 draws has an error of 5.8 %.
     assert np.std(z) == pytest.approx(1, rel=3 * 0.058)
     assert sum(abs(value) >= 3 for value in z) <= 3
+
+
+def test_margins_are_scaled_a_few_at_a_time(rng: np.random.Generator) -> None:
+    N, M = 500, 10_000
+    ranks = CompactRanking.of(rng.normal(size=(N, M)))
+    tracemalloc.start()
+    try:
+        gram_NN = MarginRanks.of(ranks).gram_NN
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert gram_NN is not None
+    unit_NM = unit_rows(ranks)
+    assert np.allclose(gram_NN, unit_NM @ unit_NM.T, rtol=0, atol=1e-6)
+    assert peak < 8 * N * M  # all of them in float64 are 40 MB, beside 20 MB in float32

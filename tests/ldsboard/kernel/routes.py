@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 from ldsboard.core.kernel import LIBRARY, load
 
+if (folder := os.environ.get("SANITIZED")) and not LIBRARY.is_relative_to(folder):  # `make sanitize`
+    raise RuntimeError(f"{LIBRARY} is not the kernel in {folder}")
 KERNEL, PROBLEM = load(LIBRARY)
 if KERNEL is None and LIBRARY.exists():  # otherwise the tests of the kernel would pass without running it
     raise RuntimeError(PROBLEM)

@@ -5,6 +5,7 @@ Legend: n training examples, b columns.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from ldsboard import ProblemError
 from ldsboard.core import grid
-from ldsboard.core.grid import coarse_limit, to_grid
+from ldsboard.core.grid import coarse_limit, grid_bits, to_grid
 from ldsboard.core.kernel import Route
 from tests.ldsboard.kernel.routes import VARIANTS
 
@@ -69,12 +70,42 @@ def test_rounded_and_coarse_scores_are_counted_alike(b: int) -> None:
     factor_b[1::3] = 4
     scaled_nb = scores_nb * factor_b
     changed_nb = np.rint(scaled_nb) != scaled_nb
-    coarse_b = (changed_nb & (np.abs(scaled_nb) < coarse_limit(30))).sum(axis=0)
+    coarse_b = (changed_nb & (np.abs(scaled_nb) < 500 * math.sqrt(30))).sum(axis=0)
     assert (coarse_b < changed_nb.sum(axis=0)).any()
     for route in ROUTES:
         found = grid._rounded_compiled(scores_nb, factor_b, avx2=route.name == "avx2")
         for got, expected in zip(found, (np.rint(scaled_nb), changed_nb.any(axis=0), coarse_b), strict=True):
             assert np.array_equal(got, expected)
+
+
+@pytest.mark.parametrize("n", [2700, 5000, 50_000])
+def test_neighbour_does_not_change_which_scores_are_coarse(n: int) -> None:
+    rng = np.random.default_rng(n)
+    limit = np.float32(500 * math.sqrt(n))
+    near = [np.nextafter(limit, np.float32(0)), limit, np.nextafter(limit, np.float32(np.inf))]
+    scores_nb = np.ldexp(rng.choice(near, size=(n, 3)), -grid_bits(n))
+    scores_nb[0] = 0.75
+    small_n = np.ldexp(
+        rng.standard_normal((n, 1)).astype(np.float32), -120
+    )  # is scaled in float64, with all of its block
+    apart, together = (
+        assert_same_block(scores_nb, slice(None)),
+        assert_same_block(np.hstack([scores_nb, small_n]), slice(3)),
+    )
+    beside = to_grid(np.hstack([scores_nb, small_n]), slice(None))
+    for name in ("rounded_b", "typical_b"):
+        values = getattr(apart, name)
+        assert np.array_equal(getattr(together, name), values)
+        assert np.array_equal(getattr(beside, name)[:3], values)
+
+
+@pytest.mark.parametrize("n", [*range(1, 60), 2700, 50_000])
+def test_limit_of_coarse_scores_is_that_of_exact_numbers(n: int) -> None:
+    exact = 500 * math.sqrt(n)
+    limit = coarse_limit(n, np.dtype(np.float32))
+    assert isinstance(limit, np.float32)
+    assert float(np.nextafter(limit, np.float32(0))) < exact <= float(limit)
+    assert coarse_limit(n, np.dtype(np.float64)) == exact
 
 
 def test_typical_magnitudes_of_coarse_columns_are_equal() -> None:

@@ -103,7 +103,9 @@ def test_kernel_that_is_missing_is_reported() -> None:
 def test_few_subsets_use_blas_unless_a_route_is_forced(forced: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     def used(M: int) -> bool:
         product = products.Product(PackedMasks.of(np.ones((M, 9), dtype=bool)))
-        return getattr(product._sums, "func", None) is kernel.sums
+        is_used = getattr(product._sums, "func", None) is kernel.sums
+        assert product.by_tiles == is_used
+        return is_used
 
     if forced:
         monkeypatch.setenv(ROUTE_VARIABLE, HERE[-1])

@@ -21,7 +21,7 @@ from ldsboard.core import blocks, kernel, products, ranking
 from ldsboard.core.kernel import ROUTE_VARIABLE
 from ldsboard.core.products import Product
 from ldsboard.core.ranking import CompactRanking, rank_integers, rank_rows, spearman, spearman_influence
-from ldsboard.core.result import INFLUENCE_UNITS, TargetBlock
+from ldsboard.core.result import INFLUENCE_UNITS, TargetBlock, sums_of_squares
 from tests.ldsboard.definition import result_bits
 from tests.ldsboard.kernel.routes import HERE, VARIANTS
 
@@ -38,7 +38,11 @@ SIZES = [
     (64, 130, 17),
     (255, 77, 3),
     (256, 1001, 8),
+    (256, 1001, 31),
     (257, 127, 16),
+    (257, 127, 33),
+    (300, 130, 32),
+    (300, 200, 65),
     (1000, 500, 1),
     (10_000, 333, 11),
 ]
@@ -101,7 +105,9 @@ def test_size_of_blocks_of_masks_changes_no_bit(
 
 @given(data=st.data())
 def test_results_of_all_routes_have_equal_bits(data: st.DataObject) -> None:
-    M, n, N = (data.draw(st.integers(low, high)) for low, high in ((2, 300), (1, 200), (1, 20)))
+    M = data.draw(st.sampled_from([2, 3, 63, 64, 65, 255, 256, 257, 300, 1025]))
+    n, N = data.draw(st.integers(1, 200)), data.draw(st.integers(1, 70))
+    dtype: Any = data.draw(st.sampled_from([np.float64, np.float32, np.float16]))
     alpha = data.draw(st.floats(0.01, 0.99))
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
     scores_nN = rng.normal(size=(n, N)) * 10.0 ** rng.integers(-300, 300, size=N)
@@ -110,6 +116,10 @@ def test_results_of_all_routes_have_equal_bits(data: st.DataObject) -> None:
     scores_nN[:, kinds == 1] = rng.integers(-9, 10, size=(n, 1)) * 5e-324  # subnormal, with ties
     scores_nN[:, kinds == 2] = rng.choice([0.1, -0.1, -0.0], size=n)[:, None]
     scores_nN[:, kinds == 3] *= 10.0 ** rng.integers(-14, 1, size=(n, 1))
+    if dtype != np.float64:
+        smallest, largest = np.finfo(dtype).smallest_subnormal, np.finfo(dtype).max / 2
+        magnitude_nN = np.clip(np.abs(scores_nN), float(smallest), float(largest))
+        scores_nN = np.where(scores_nN == 0, scores_nN, np.copysign(magnitude_nN, scores_nN)).astype(dtype)
     masks_Mn, margins_MN = rng.random((M, n)) < alpha, rng.normal(size=(M, N))
     margins_MN[:, ::2] = np.rint(margins_MN[:, ::2])  # ties
     margins_MN[0], margins_MN[1] = -9.0, 9.0  # never constant
@@ -165,6 +175,14 @@ def test_kernel_ranks_as_numpy_does(M: int, step: int) -> None:
         found.add_ranked(slice(0, t), ranked)
         for name in ("rho_b", "squared_influence_b", "constant_b", "unit_bM", "influence_units_M"):
             assert np.array_equal(getattr(found, name), getattr(expected, name)), name
+
+
+@pytest.mark.parametrize("M", [100, 8192, 8193, 20_000])
+def test_sum_of_squares_does_not_depend_on_the_other_rows(M: int) -> None:
+    influence_tM = np.rint(np.random.default_rng(M).normal(size=(5, M)) * INFLUENCE_UNITS)
+    alone = [sums_of_squares(influence_M[None])[0] for influence_M in influence_tM]
+    assert sums_of_squares(influence_tM).tolist() == alone
+    assert np.allclose(alone, np.square(influence_tM).sum(axis=1), rtol=1e-12)
 
 
 def test_range_that_is_too_large_for_keys_is_left_to_numpy() -> None:
