@@ -18,6 +18,7 @@ from app.cli.snapshots import snapshot
 from app.cli.submissions import submission
 from app.cli.users import token, user
 from app.cli.work import work
+from app.db.database_errors import is_away
 from app.logs import LogSettings, configure_logs
 from ldsboard.core.kernel import RouteError
 
@@ -45,7 +46,10 @@ def main() -> None:
         typer.echo(f"Error: invalid settings: {invalid_settings(error)}", err=True)
         raise SystemExit(2) from None
     except (OSError, SQLAlchemyError) as error:
-        typer.echo(f"Error: the data folder or the database cannot be used: {error}", err=True)
+        # Without the statement and the link that SQLAlchemy adds to the message of the driver.
+        reason = str(getattr(error, "orig", error)).partition("\n")[0]
+        hint = ". Check that PostgreSQL runs, and LDSBOARD_DATABASE_URL." if is_away(error) else ""
+        typer.echo(f"Error: the data folder or the database cannot be used: {reason}{hint}", err=True)
         raise SystemExit(2) from None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from app import data_lock
@@ -9,7 +10,9 @@ from app.accounts.daily_quotas import DailyQuotas
 from app.accounts.key_sets import KeySets
 from app.accounts.quotas import Quotas, UnverifiedQuota
 from app.accounts.rate_limits import RateLimiter, WaitLimiter
+from app.accounts.shared_counts import SharedCounts
 from app.benchmarks.catalog import current_versions, version_folder
+from app.db.backends import own_connection
 from app.db.presence import Presence, Use
 from app.db.sessions import Database
 from app.feedback.addresses import Addresses
@@ -97,6 +100,7 @@ class AppContext:
         )
         self.rate_limiter = RateLimiter(settings.requests_per_minute)
         self.wait_limiter = WaitLimiter()
+        self._shared_counts: SharedCounts | None = None
 
     def start(self) -> None:
         """Start the fork server, recover the work that an earlier process left unfinished, and start scoring.
@@ -114,6 +118,9 @@ class AppContext:
             recovery.recover_at_start(self.database, self.storage, self.presence)
         self.ranker.renew_all()
         self.database.listen()
+        if not self.presence.is_alone:
+            limiters = {"requests": self.rate_limiter, "mints": self.mint_limiter}
+            self._shared_counts = SharedCounts(partial(own_connection, self.database.engine), limiters)
         self.runner.start()
         if self.settings.webhooks_per_user:
             self._webhook_sender.start()
@@ -132,6 +139,8 @@ class AppContext:
             self.sandbox.stop()
         # If evaluations still run, the fork server is left running until this process ends: without the fork server, these
         # evaluations would count as failed.
+        if self._shared_counts is not None:
+            self._shared_counts.stop()
         self.database.close()
         self.presence.close()
         self.data_lock.release()

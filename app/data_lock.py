@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
 from ldsboard.drafts import atomic_write
+
+if sys.platform != "win32":  # servers on Windows cannot share a folder
+    import fcntl
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,17 +87,16 @@ class SharedLock:
     """
 
     def __init__(self, path: Path) -> None:
-        import fcntl  # noqa: PLC0415 -- does not exist on Windows, where servers cannot share a folder
-
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            self.release()
+            os.close(self._descriptor)
             raise
 
     def release(self) -> None:
-        """Release the lock."""
+        """Release the lock; a process that is just being started has the file open too, so closing alone does not suffice."""
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
         os.close(self._descriptor)
 
 

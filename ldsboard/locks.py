@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if sys.platform == "win32":
@@ -47,7 +47,7 @@ def lock(path: Path, *, wait: bool = False) -> Iterator[bool]:
     try:
         yield _take(descriptor, wait=wait)
     finally:
-        os.close(descriptor)  # releases the lock
+        _release(descriptor)
 
 
 def _take(descriptor: int, *, wait: bool) -> bool:
@@ -75,3 +75,15 @@ def _request(descriptor: int, *, wait: bool) -> None:
         msvcrt.locking(descriptor, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
     else:
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+
+
+def _release(descriptor: int) -> None:
+    """Unlock and close a file.
+
+    On Linux and macOS, closing alone would not unlock it at once: a process that another thread is starting has the file open,
+    with the same lock, until its program runs.
+    """
+    if sys.platform != "win32":
+        with suppress(OSError):  # the file system has no locks
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections import Counter
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ providers assign a whole /64 network to every household."""
 
 
 class RateLimiter:
-    """Limits how many requests a server process accepts from each user, and from each address, within 60 seconds.
+    """Limits how many requests are accepted from each user, and from each address, within 60 seconds. Thread-safe.
 
     The number of requests in the last 60 seconds is estimated from two counts, of the current and of the previous clock minute.
     The count of the previous clock minute is multiplied by the share of that minute that lies in the last 60 seconds. The
@@ -37,6 +38,8 @@ class RateLimiter:
     def __init__(self, per_minute: int) -> None:
         self._item = RateLimitItemPerMinute(per_minute)
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._lock = threading.Lock()
+        self._untold: Counter[tuple[str, str]] | None = None
 
     def count(self, kind: str, caller: str) -> None:
         """Count a request of a caller, or raise RateError; a refused request is not counted.
@@ -57,6 +60,24 @@ class RateLimiter:
         if not self._limiter.hit(self._item, kind, key):
             left = self._limiter.get_window_stats(self._item, kind, key).reset_time - time.time()
             raise RateError(f"{self._item.amount} requests a minute from one {kind}", math.ceil(max(1.0, left)))
+        if self._untold is not None:
+            with self._lock:
+                self._untold[kind, key] += 1
+
+    def share(self) -> None:
+        """From now on, keep for `take_counts` what is counted."""
+        self._untold = Counter()
+
+    def take_counts(self) -> Counter[tuple[str, str]]:
+        """Return how many requests of each kind and caller were counted since the last call."""
+        with self._lock:
+            taken, self._untold = self._untold or Counter(), Counter()
+        return taken
+
+    def add(self, kind: str, key: str, number: int) -> None:
+        """Count requests that another server has accepted, at most as many as the limit leaves."""
+        left = self._limiter.get_window_stats(self._item, kind, key).remaining
+        self._limiter.hit(self._item, kind, key, cost=min(number, left))
 
 
 class WaitLimiter:

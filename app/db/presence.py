@@ -7,6 +7,7 @@ of SQLite has one server, which the lock of the data folder ensures.
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 import threading
 from contextlib import suppress
@@ -44,6 +45,9 @@ SCHEMAS = 0x1D5B0A34
 
 FOLDERS = 0x1D5B0A35
 """First of the two keys of the shared lock of each server and worker; the second key is the number of its data folder."""
+
+START = secrets.token_hex(2)
+"""Random digits of this process."""
 
 LOCK_UPLOAD = "SELECT pg_advisory_lock_shared(%s, %s)"
 """Statement that takes the lock of an upload. It is shared, because uploads with the same second key must not wait."""
@@ -191,8 +195,9 @@ class Presence:
 
 
 def process_name() -> str:
-    """Return the name of this process for the operator: HOST/PID."""
-    return f"{socket.gethostname()[:30]}/{os.getpid()}"
+    """Return the name of this process for the operator: HOST/PID. A container's process 1 is told from that before a restart."""
+    pid = os.getpid()
+    return f"{socket.gethostname()[:30]}/{pid if pid > 1 else f'1-{START}'}"
 
 
 def check_folder(connection: Connection, folder: int | None) -> None:
@@ -215,39 +220,42 @@ OLDEST_SCHEMA = text(
 )
 
 
+SILENT_SECONDS = 30.0
+"""Seconds without a sign of life, of which a process gives one every 10 s, after which it counts as frozen or cut off."""
+
+
 class Process(NamedTuple):
-    """A server or worker that uses a PostgreSQL database now: its host, process id, and when it connected last."""
+    """A server or worker that is connected to PostgreSQL. `is_silent`: its last sign of life is `SILENT_SECONDS` old."""
 
     use: str
     host: str
     pid: str
     since: datetime
+    seen_at: datetime
+    is_silent: bool
     leads: bool
 
 
 PROCESSES = text(
-    "SELECT application_name, backend_start, bool_or(objid = :leader) FROM pg_locks "
-    "JOIN pg_stat_activity USING (pid) WHERE locktype = 'advisory' AND classid = 0 AND objsubid = 1 AND granted "
+    "SELECT application_name, backend_start, state_change, state_change < clock_timestamp() - make_interval(secs => :silent), "
+    "bool_or(objid = :leader) FROM pg_locks JOIN pg_stat_activity USING (pid) "
+    "WHERE locktype = 'advisory' AND classid = 0 AND objsubid = 1 AND granted "
     "AND objid IN :keys AND datname = current_database() AND application_name LIKE :name "
-    "GROUP BY pid, application_name, backend_start ORDER BY application_name, backend_start"
+    "GROUP BY pid, application_name, backend_start, state_change ORDER BY application_name, backend_start"
 ).bindparams(bindparam("keys", expanding=True))
 
 
 def processes(session: Session) -> list[Process]:
-    """Return the servers and workers that use a database now; empty for SQLite, which one server uses."""
+    """Return the servers and workers that are connected to a database; empty for SQLite, which one server uses."""
     if session.get_bind().dialect.name != "postgresql":
         return []
-    keys = {"leader": LEADER, "keys": [SERVERS, WORKERS, LEADER], "name": f"{NAME}/%"}
-    found = []
-    for name, since, leads in session.execute(PROCESSES, keys):
-        _, use, host, pid = name.split("/")
-        found.append(Process(use, host, pid, since, leads))
-    return found
+    values = {"leader": LEADER, "keys": [SERVERS, WORKERS, LEADER], "name": f"{NAME}/%", "silent": SILENT_SECONDS}
+    return [Process(*name.split("/")[1:], *found) for name, *found in session.execute(PROCESSES, values)]
 
 
 def count_workers(session: Session) -> int:
-    """Return the number of workers that are connected to the database now."""
-    return sum(process.use == Use.WORKER.value for process in processes(session))
+    """Return the number of workers that are connected to the database and not silent."""
+    return sum(process.use == Use.WORKER.value and not process.is_silent for process in processes(session))
 
 
 def check_running(connection: Connection, oldest: str | None) -> None:

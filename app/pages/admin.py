@@ -48,7 +48,7 @@ def show_operation(request: Request, context: ContextDep, _visitor: AdminVisitor
     """Show the queue, evaluations that run or failed, processes, accounts that wait for approval, versions and disk."""
     faults = readiness.find_faults(session, context.storage, context.sandbox)
     processes = presence.processes(session)
-    connected = {f"{each.host}/{each.pid}" for each in processes}
+    connected = {f"{each.host}/{each.pid}" for each in processes if not each.is_silent}
     running = queue_report.running(session)
     has_workers = not context.settings.scoring_processes
     return render(
@@ -56,7 +56,7 @@ def show_operation(request: Request, context: ContextDep, _visitor: AdminVisitor
         form=request.session["form"],
         time=now(),
         faults=faults,
-        needs_worker=has_workers and all(each.use != presence.Use.WORKER.value for each in processes),
+        needs_worker=has_workers and not presence.count_workers(session),
         queue=queue_report.queue_state(session),
         running=running,
         processes=processes,

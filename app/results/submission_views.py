@@ -42,7 +42,7 @@ RESTARTING = (
     "Scoring does not respond and is being restarted. The submission will be scored afterwards; no action is needed."
 )
 
-NO_WORKER = "Nothing is scored now, because no worker is connected. The file waits; no action is needed."
+NO_WORKER = "Nothing is scored now, because no worker is running. The file waits; no action is needed."
 
 WITHHELD_ERROR = (
     "Only the owner and admins may see the details of this error.",
@@ -79,7 +79,7 @@ def scored_fraction(session: Session, submission: Submission) -> float | None:
 def delay_notice(session: Session, state: str, *, restarting: bool, workers_score: bool) -> str | None:
     """Return a notice if scoring is delayed and the state is queued or scoring; otherwise return None.
 
-    Scoring is delayed while the sandbox of the server is restarting, or while no worker is connected where workers score.
+    Scoring is delayed while the sandbox of the server is restarting, or while no worker is running where workers score.
     """
     if state not in (State.QUEUED, State.SCORING):
         return None

@@ -41,8 +41,11 @@ POLL_SECONDS = 2.0
 RECOVERY = "recovery"
 """Name of the periodic task that looks for lost evaluations and missing tickets, and of its queue."""
 
-RECOVERY_TIMES = "* * * * * */5"
+RECOVERY_TIMES = "* * * * * */10"
 """Times of the periodic task, for croniter: the sixth column holds seconds."""
+
+PRESENCE = "presence"
+"""Name of the thread that gives signs of life."""
 
 AWAY_SECONDS = 1.0
 """Seconds after which a worker with a ticket asks again whether the store of score files is back."""
@@ -70,8 +73,8 @@ class Worker:
         self._evaluator = evaluator
         self._presence = presence
         self._slots = {Queue.SCORING.value: concurrency, Queue.RESCORING.value: 1, RECOVERY: 1}
-        self._threads = {name: ThreadPoolExecutor(slots, name) for name, slots in self._slots.items()}
-        # Three of the connections wait for notifications all the time, one for each of procrastinate's workers.
+        self._threads = {name: ThreadPoolExecutor(slots, name) for name, slots in (self._slots | {PRESENCE: 1}).items()}
+        # One of the connections waits for notifications all the time.
         # A process that is frozen between statement and commit would hold locks of procrastinate's tables.
         options = {
             **backends.PostgreSQL.connect_args,
@@ -106,7 +109,7 @@ class Worker:
     async def _work_until_stopped(self) -> None:
         while not self._stop.is_set():
             try:
-                await self._in_thread(RECOVERY, self._presence.renew)
+                await self._in_thread(PRESENCE, self._presence.renew)
                 async with self._app.open_async():
                     await self._work()
             except (ConnectorException, SQLAlchemyError, psycopg.Error, BusyError, OSError) as error:
@@ -116,13 +119,14 @@ class Worker:
             await _first(self._stop.wait(), asyncio.sleep(RESTART_SECONDS))
 
     async def _work(self) -> None:
-        """Run procrastinate's workers until one of them ends, which it does if it loses the database, or until the stop."""
+        """Run procrastinate's workers and give signs of life, until the stop or until one of them loses the database."""
         working = [
             asyncio.create_task(
                 self._app.run_worker_async(
                     queues=[name],
                     concurrency=slots,
                     fetch_job_polling_interval=POLL_SECONDS,
+                    listen_notify=name == Queue.SCORING,  # a connection that listens wakes up ten times a second
                     shutdown_graceful_timeout=STOP_SECONDS - 2 * RELEASE_SECONDS,
                     update_heartbeat_interval=HEARTBEAT_SECONDS,
                     stalled_worker_timeout=lost_evaluations.STALLED_SECONDS,
@@ -132,12 +136,19 @@ class Worker:
             )
             for name, slots in self._slots.items()
         ]
+        working.append(asyncio.create_task(self._give_signs_of_life()))
         await _first(self._stop.wait(), *working)
         for task in working:
             task.cancel()
         for ended in await asyncio.gather(*working, return_exceptions=True):
             if isinstance(ended, Exception):
                 raise ended
+
+    async def _give_signs_of_life(self) -> None:
+        """Show on the operator's page that this process is not frozen, and take its locks again if it has lost them."""
+        while True:
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            await self._in_thread(PRESENCE, self._presence.renew)
 
     async def _score(self, context: procrastinate.JobContext) -> None:
         """Run the next evaluation of the queue of a ticket, if there is one; wait while the store of score files is out of reach.

@@ -8,6 +8,7 @@ is still there, since only write transactions delete files.
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 import time
@@ -43,6 +44,9 @@ SENDERS = 4
 LIST_SECONDS = 60.0
 """Seconds after which a server that has sent no upload part looks for the upload parts of other servers."""
 
+READY_SECONDS = 10.0
+"""Seconds for which the last answer of the store shows that a server is ready."""
+
 HASH = re.compile(r"([0-9a-f]{2})/(\1[0-9a-f]{62})")  # keys of score files
 
 log = structlog.get_logger()
@@ -66,8 +70,7 @@ class S3Storage(Storage):
 
     def __init__(self, settings: Settings, bucket: str, prefix: str) -> None:
         super().__init__(settings.data_dir / PARTS, settings.spare_bytes)
-        self._away, self._may_hold_parts = False, True
-        self._listed_at = -LIST_SECONDS
+        self._away, self._may_hold_parts, self._answered_at, self._listed_at = False, True, -math.inf, -math.inf
         self._probing = threading.Lock()
         self._slow = connect(settings, bucket, prefix, seconds=60, retries=3)
         # For calls inside of transactions, which hold up other writers.
@@ -163,15 +166,7 @@ class S3Storage(Storage):
 
     @contextmanager
     def local_file(self, sha256: str) -> Iterator[Path]:
-        """Yield the path of a temporary file with the bytes of a stored file, which is deleted at the end.
-
-        Raises
-        ------
-        LostFileError
-            The store answers that it does not hold the file.
-        StorageAwayError
-            The store is out of reach.
-        """
+        """Yield the path of a temporary file with the bytes of a stored file; raise LostFileError or StorageAwayError."""
         key, path = self.key(sha256), self.scratch / random_id()
         with scratch.create(path) as file:
             try:
@@ -241,12 +236,16 @@ class S3Storage(Storage):
             return True
         return False
 
-    def is_away(self) -> bool:
-        """Return whether the last call failed and the store is still out of reach. Only then is the store asked."""
-        if not self._away:
+    def is_ready(self) -> bool:
+        """Return whether the store answers, or has answered within the last `READY_SECONDS`."""
+        return not self.is_away(READY_SECONDS)
+
+    def is_away(self, idle_seconds: float = math.inf) -> bool:
+        """Return whether the store is out of reach. It is asked only if the last call failed, or is `idle_seconds` old."""
+        if not self._away and time.monotonic() < self._answered_at + idle_seconds:
             return False
         if not self._probing.acquire(blocking=False):
-            return True
+            return self._away
         try:
             self._probe()
         except StorageAwayError:
@@ -289,6 +288,7 @@ class S3Storage(Storage):
             if missing:
                 raise self._failed("NoSuchBucket") from None
             raise
+        self._answered_at = time.monotonic()
         if self._away:
             self._away = False
             log.info("storage.back")

@@ -161,7 +161,7 @@ class Storage(ABC):
         """Delete all stored upload parts of an upload."""
 
     def is_ready(self) -> bool:
-        """Return whether files can be stored and read now, as far as is known."""
+        """Return whether files can be stored and read now."""
         return not self.is_away()
 
     def is_away(self) -> bool:

@@ -93,3 +93,13 @@ def test_commands_work_and_do_not_print_the_password(served: Service) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
         assert PASSWORD not in done.stdout + done.stderr
     assert PASSWORD not in served.log.read_text()
+
+
+@pytest.mark.parametrize("command", [["serve", "--port", "0"], ["user", "add", "bob"], ["doctor"], ["migrate"]])
+def test_command_says_that_the_database_is_away(served: Service, command: list[str]) -> None:
+    away = "postgresql://ada@127.0.0.1:1/board"
+    done = served.run(*command, environment=served.environment | {"LDSBOARD_DATABASE_URL": away})
+    message = done.stderr.splitlines()[-1]
+    assert message.startswith("Error: the data folder or the database cannot be used: connection failed: ")
+    assert message.endswith("Connection refused. Check that PostgreSQL runs, and LDSBOARD_DATABASE_URL.")
+    assert (done.returncode, done.stdout) == (2, "")

@@ -12,6 +12,7 @@ from obstore.exceptions import BaseError
 
 from app.errors import LostFileError, StorageAwayError
 from app.settings import Settings
+from app.submissions import s3_storage
 from app.submissions.opened_storage import open_storage
 from app.submissions.s3_connection import connect
 from app.submissions.s3_storage import S3Storage
@@ -159,6 +160,10 @@ def test_every_call_of_a_store_that_is_away_says_so_and_the_file_can_be_sent_whe
 ) -> None:
     sha256 = store(storage, b"scores")
     swift.kill()
+    assert storage.is_ready()  # it has answered a moment ago
+    with monkeypatch.context() as patched:
+        patched.setattr(s3_storage, "READY_SECONDS", 0.0)
+        assert not storage.is_ready()
     with receive(storage, b"more") as arrival:
         for call in (
             lambda: storage.send(arrival),

@@ -17,8 +17,8 @@ from pydantic import SecretStr
 from sqlalchemy import URL, select, text
 
 from app.cli.work import libpq_address
+from app.db import presence
 from app.db.models import Event, State
-from app.db.presence import count_workers
 from app.management import queue_report
 from app.settings import Settings
 from ldsboard.core.kernel import choose_route
@@ -131,14 +131,19 @@ def test_two_workers_score_what_the_server_accepts(scaled: Scaled, send: Callabl
     assert scaled.log.read_text().count(route) == len(scaled.workers)
 
 
-def test_server_knows_how_many_workers_are_connected(scaled: Scaled) -> None:
+def test_server_knows_how_many_workers_run(scaled: Scaled, monkeypatch: pytest.MonkeyPatch) -> None:
     def connected() -> int:
         with scaled.service.database.read() as session:
-            return count_workers(session)
+            return presence.count_workers(session)
 
+    monkeypatch.setattr(presence, "SILENT_SECONDS", 2.0)
     assert connected() == 0
     first, _ = scaled.start_worker(), scaled.start_worker()
     until(lambda: connected() == 2, "two workers")
+    first.send_signal(signal.SIGSTOP)
+    until(lambda: connected() == 1, "a frozen worker")
+    first.send_signal(signal.SIGCONT)
+    until(lambda: connected() == 2, "a thawed worker")
     first.kill()
     until(lambda: connected() == 1, "one worker")
     answer = scaled.service.client.get(f"{scaled.service.url}/metrics", headers={"Authorization": f"Bearer {TOKEN}"})

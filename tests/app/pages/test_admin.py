@@ -114,7 +114,7 @@ def test_page_shows_queue_versions_and_disk(admin: SignedInUser) -> None:
     for expected in ("Ranked", "Practice", "Rescorings", "Held by bans", "sqlite, schema", "Scorer version", " GB of "):
         assert expected in text
     assert "Not ready" not in text
-    assert "No worker is connected" not in text
+    assert "No worker is running" not in text
     assert ["toy", "1", "1", "current"] in [row for table in Markup(response.text).tables for row in table]
     assert Markup(response.text).all("script") == []
     # On narrow screens, the rows of such a table are cards, so that no column is cut.
@@ -199,8 +199,8 @@ def test_page_names_what_runs_and_failed_and_escapes_texts() -> None:
         connected={"machine-1/17", "machine-1/18", "machine-2/7"},
         missing={"machine-2/6"},
         processes=[
-            Process("worker", "machine-1", "17", since, leads=False),
-            Process("server", "machine-1", "18", since, leads=True),
+            Process("worker", "machine-1", "17", since, noon + hour - 31 * second, is_silent=True, leads=False),
+            Process("server", "machine-1", "18", since, noon + hour + second, is_silent=False, leads=True),
         ],
         lost=[
             Lost(named, "machine-2/9", noon, noon + 31 * second, "scored", "machine-1/17", noon + 33 * second),
@@ -217,8 +217,8 @@ def test_page_names_what_runs_and_failed_and_escapes_texts() -> None:
     )
     running, processes, lost, failed = Markup(text).tables
     assert processes[1:] == [
-        ["worker", "machine-1", "17", "60 min"],
-        ["server leads: deletes, ranks and calls webhooks", "machine-1", "18", "60 min"],
+        ["worker", "machine-1", "17", "60 min", "31 s ago frozen, or cut off from the database"],
+        ["server leads: deletes, ranks and calls webhooks", "machine-1", "18", "60 min", "less than a second ago"],
     ]
     file, scored = "ours toy, version 2, ranked", "scored by machine-1/17 at 12:00:33"
     assert lost[1:] == [
@@ -233,10 +233,10 @@ def test_page_names_what_runs_and_failed_and_escapes_texts() -> None:
             "waits in the queue",
         ],
     ]
-    unconnected = "not connected: this is queued again within half a minute"
+    silent = "gives no sign of life: this is queued again within half a minute"
     assert running[1:] == [
         ["ours toy, version 2, ranked", "ann", "machine-1/17", "60 min", "2", "40 %"],
-        ["ours toy, version 2, ranked", "ann", f"machine-2/6 {unconnected}", "60 min", "1", "10 %"],
+        ["ours toy, version 2, ranked", "ann", f"machine-2/6 {silent}", "60 min", "1", "10 %"],
         ["ours toy, version 2, ranked", "ann", "unknown", "60 min", "1", "–"],  # noqa: RUF001 -- the dash of empty cells
     ]
     assert failed[1][1:5] == ["ann", f"{since:%Y-%m-%d %H:%M} UTC", "4", error]
@@ -247,7 +247,7 @@ def test_page_names_what_runs_and_failed_and_escapes_texts() -> None:
         "1,200",
         "oldest: <time",
         "to be retried: 3",
-        "No worker is connected.</strong>",
+        "No worker is running.</strong>",
         "<code>python -m app work</code>",
         "102 evaluations, newest first; shown: 2",
     ):
