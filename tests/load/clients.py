@@ -96,10 +96,11 @@ def _token(service: Service, user: str) -> str:
     return service.token(user, ranked_per_day=10**6, ranked_per_version=10**6)
 
 
-def waits(service: Service) -> dict[str, list[float]]:
-    """Return for each user the seconds from the end of each upload to its result."""
+def waits(service: Service, methods: Sequence[str]) -> dict[str, list[float]]:
+    """Return for each user the seconds from the end of the upload of each of some methods to its result."""
     query = select(User.name, Submission.id, Event.after, Event.at)
     query = query.join(Submission, Submission.user_id == User.id).join(Event, Event.submission_id == Submission.id)
+    query = query.where(Submission.method.in_(methods))
     moments: dict[tuple[str, str], dict[str, datetime]] = defaultdict(dict)
     with service.database.read() as session:
         for user, submission_id, after, at in session.execute(query):
