@@ -33,7 +33,10 @@ if TYPE_CHECKING:
     from app.submissions.arrivals import Arrival
 
 CHUNK_BYTES = 5 << 20
-"""Size of the pieces in which larger files are sent and read. S3 allows no smaller ones; smaller files are sent whole."""
+"""Size of the pieces in which larger files are sent. S3 allows no smaller ones; smaller files are sent whole."""
+
+READ_BYTES = 24 << 20
+"""Size of the pieces in which larger files are read. Every request costs time: one for 20 MB takes 3/4 of the time of four."""
 
 MAX_CHUNKS = 9000
 """Largest number of pieces of one file; S3 allows 10,000."""
@@ -148,7 +151,7 @@ class S3Storage(Storage):
                 raise
 
     def read(self, key: str) -> Iterator[bytes]:
-        """Yield the bytes of an object in chunks of at most `CHUNK_BYTES`, each from a request of its own."""
+        """Yield the bytes of an object in chunks of at most `READ_BYTES`, each from a request of its own."""
         return map(bytes, self._read(key))
 
     def _read(self, key: str) -> Iterator[obstore.Bytes]:
@@ -156,8 +159,8 @@ class S3Storage(Storage):
         if size is None:
             self._probe()  # the answer is the same if the bucket is missing
             raise LostFileError(f"The store does not hold {key}.")
-        for start in range(0, size, CHUNK_BYTES):
-            length = min(CHUNK_BYTES, size - start)
+        for start in range(0, size, READ_BYTES):
+            length = min(READ_BYTES, size - start)
             with self._answers():
                 chunk = obstore.get_range(self._slow, key, start=start, length=length)
             if len(chunk) != length:
@@ -215,11 +218,8 @@ class S3Storage(Storage):
 
     def delete_parts(self, upload: str) -> None:
         """Delete all stored upload parts of an upload. If the store is out of reach, the clean-up tries again later."""
-        try:
-            keys = [key for key, _ in self._list(f"{PARTS}/{upload}")]
-        except StorageAwayError:
-            return  # logged
-        self._delete(keys)
+        with suppress(StorageAwayError):  # logged
+            self._delete([key for key, _ in self._list(f"{PARTS}/{upload}")])
 
     def _delete(self, keys: Sequence[str]) -> bool:
         if not keys:
@@ -247,12 +247,11 @@ class S3Storage(Storage):
         if not self._probing.acquire(blocking=False):
             return self._away
         try:
-            self._probe()
-        except StorageAwayError:
-            return True
+            with suppress(StorageAwayError):
+                self._probe()
         finally:
             self._probing.release()
-        return False
+        return self._away
 
     def _probe(self) -> None:
         """Write, list and delete a small object."""
