@@ -1,7 +1,8 @@
-"""While no worker is connected, senders are told that nothing is scored, and see no estimate."""
+"""While no worker is running, senders are told that nothing is scored, and see no estimate. And the names of processes."""
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from sqlalchemy import update
 from app import data_lock
 from app.db.base import now
 from app.db.models import Evaluation
-from app.db.presence import Presence, Use
+from app.db.presence import Presence, Use, process_name
 from app.results.submission_views import NO_WORKER
 from tests.app.service import Service, npy
 
@@ -48,3 +49,12 @@ def test_sender_is_told_while_no_worker_is_connected(cluster: Cluster, tmp_path:
             assert notice() is None
             assert "Position 1 in the queue, about 4 s." in page(seconds=4)
         assert notice() == NO_WORKER
+
+
+def test_first_process_of_a_container_has_another_name_than_before_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = set()
+    for start in ("ab12", "cd34"):
+        monkeypatch.setattr(os, "getpid", lambda: 1)
+        monkeypatch.setattr("app.db.presence.START", start)
+        names.add(process_name().rpartition("/")[2])
+    assert names == {"1-ab12", "1-cd34"}
