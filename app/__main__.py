@@ -48,7 +48,7 @@ def main() -> None:
     except (OSError, SQLAlchemyError) as error:
         # Without the statement and the link that SQLAlchemy adds to the message of the driver.
         reason = str(getattr(error, "orig", error)).partition("\n")[0]
-        hint = ". Check that PostgreSQL runs, and LDSBOARD_DATABASE_URL." if is_away(error) else ""
+        hint = ". Check that PostgreSQL takes connections, and LDSBOARD_DATABASE_URL." if is_away(error) else ""
         typer.echo(f"Error: the data folder or the database cannot be used: {reason}{hint}", err=True)
         raise SystemExit(2) from None
 

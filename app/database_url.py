@@ -27,6 +27,8 @@ def database_url(text: str, name: str = "LDSBOARD_DATABASE_URL") -> URL:
             f"{name} must be sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME, with special characters of "
             f"the password written as %40 and so on; got {got}."
         )
+    if "@" in (url.host or ""):  # messages name the host
+        raise ValueError(f"{name}: the password has an @, which must be written as %40.")
     if {"password", "sslpassword"} & url.query.keys():
         raise ValueError(f"{name}: write the password before the host, as in postgresql://USER:PASSWORD@HOST/NAME.")
     return url

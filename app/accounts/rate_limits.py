@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import threading
 import time
 from collections import Counter
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 MAX_WAITING = 20
 """Maximum number of requests of one address that wait for a change at the same time."""
 
+MAX_NAME = 64
+"""Largest number of characters of a caller's name that are told apart. Names of users are not longer."""
+
 IPV6_PREFIX = 64
 """Number of leading bits of an IPv6 address that name the network. All addresses of a network count as one address, because
 providers assign a whole /64 network to every household."""
@@ -37,7 +41,8 @@ class RateLimiter:
 
     def __init__(self, per_minute: int) -> None:
         self._item = RateLimitItemPerMinute(per_minute)
-        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._storage = MemoryStorage()
+        self._limiter = SlidingWindowCounterRateLimiter(self._storage)
         self._lock = threading.Lock()
         self._untold: Counter[tuple[str, str]] | None = None
 
@@ -75,9 +80,10 @@ class RateLimiter:
         return taken
 
     def add(self, kind: str, key: str, number: int) -> None:
-        """Count requests that another server has accepted, at most as many as the limit leaves."""
-        left = self._limiter.get_window_stats(self._item, kind, key).remaining
-        self._limiter.hit(self._item, kind, key, cost=min(number, left))
+        """Count requests that another server has accepted, also above the limit, so that together they keep to it in the mean."""
+        self._storage.acquire_sliding_window_entry(
+            self._item.key_for(kind, key), limit=sys.maxsize, expiry=self._item.get_expiry(), amount=number
+        )
 
 
 class WaitLimiter:
@@ -112,7 +118,9 @@ def network_key(address: str) -> str:
     try:
         parsed = ip_address(address)
     except ValueError:
-        return address  # the peer has no IP address, as in tests
+        return address[
+            :MAX_NAME
+        ]  # the peer has no IP address, as in tests, or a proxy passes on what a client has sent
     if isinstance(parsed, IPv6Address):
         return str(ip_network((parsed, IPV6_PREFIX), strict=False))
     return address

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import threading
 from typing import TYPE_CHECKING
 
 import psycopg
+import structlog
+from pydantic import PositiveInt, TypeAdapter, ValidationError
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionError
 
@@ -25,8 +26,16 @@ SEND_SECONDS = 0.5
 RECONNECT_SECONDS = 1.0
 """Seconds between two attempts to connect."""
 
-MAX_CALLERS = 50
+STOP_SECONDS = 2.0
+"""Seconds that `SharedCounts.stop` waits for a statement that PostgreSQL does not answer."""
+
+MAX_CALLERS = 40
 """Largest number of callers in a payload, for which PostgreSQL allows 8,000 bytes."""
+
+log = structlog.get_logger()
+
+
+_PAYLOAD = TypeAdapter(tuple[str, str, list[tuple[str, str, PositiveInt]]])
 
 
 class SharedCounts:
@@ -52,9 +61,9 @@ class SharedCounts:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread."""
+        """End the thread, or leave it behind if it waits for PostgreSQL."""
         self._stopping.set()
-        self._thread.join()
+        self._thread.join(STOP_SECONDS)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -71,12 +80,18 @@ class SharedCounts:
     def _exchange(self, connection: psycopg.Connection) -> None:
         """Receive for `SEND_SECONDS`, then send what has been counted."""
         for notification in connection.notifies(timeout=SEND_SECONDS):
-            server, limit, rows = json.loads(notification.payload)
+            try:
+                server, limit, rows = _PAYLOAD.validate_json(notification.payload)
+            except ValidationError:  # of a later release
+                log.warning(
+                    "counts.unreadable", about="a server of another release shares no rate limits with this one"
+                )
+                continue
             if server != self._server and limit in self._limiters:
                 for kind, caller, number in rows:
                     self._limiters[limit].add(kind, caller, number)
         for limit, limiter in self._limiters.items():
             rows = [(*key, number) for key, number in limiter.take_counts().items()]
             for start in range(0, len(rows), MAX_CALLERS):
-                payload = json.dumps([self._server, limit, rows[start : start + MAX_CALLERS]])
-                connection.execute("SELECT pg_notify(%s, %s)", (REQUESTS, payload))
+                payload = _PAYLOAD.dump_json((self._server, limit, rows[start : start + MAX_CALLERS]))
+                connection.execute("SELECT pg_notify(%s, %s)", (REQUESTS, payload.decode()))

@@ -120,7 +120,7 @@ def _store_families(storage: Storage) -> Iterator[Metric]:
 
 def _database_families(session: Session, workers: int) -> Iterator[Metric]:
     queue, time = queue_report.queue_state(session), now()
-    about = "Workers that are connected; 1 for a server that scores itself"
+    about = "Workers that are running; 1 for a server that scores itself"
     yield GaugeMetricFamily("ldsboard_connected_workers", about, workers)
     waits = {
         kind: 0.0 if found.since is None else (time - found.since).total_seconds()

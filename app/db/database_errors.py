@@ -1,4 +1,4 @@
-"""What a failed statement says about the database: that its disk is full, or that it is busy or away."""
+"""What a failed statement says about the database: that its disk is full, or that it is busy, away or damaged."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ import psycopg
 
 DISK_FULL, LOCK_NOT_AVAILABLE, TOO_MANY_CONNECTIONS, SHUTTING_DOWN = "53100", "55P03", "53300", "57P0"
 """Error codes of PostgreSQL, the last one the beginning of several: https://www.postgresql.org/docs/15/errcodes-appendix.html."""
+
+
+DAMAGED = ("22", "58", "XX")
+"""Beginnings of PostgreSQL's codes for values that cannot be read, errors of the disk, and damaged tables."""
 
 
 def is_full(error: Exception) -> bool:
@@ -26,6 +30,13 @@ def is_away(error: Exception) -> bool:
     return isinstance(_cause(error), psycopg.OperationalError) and (
         state is None or state == TOO_MANY_CONNECTIONS or state.startswith(SHUTTING_DOWN)
     )
+
+
+def is_damage(error: Exception) -> bool:
+    """Return whether a statement that only reads failed because the database is damaged."""
+    if isinstance(_cause(error), psycopg.Error):
+        return str(_state(error)).startswith(DAMAGED)
+    return not is_busy(error)
 
 
 def _cause(error: Exception) -> object:

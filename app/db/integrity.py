@@ -14,7 +14,7 @@ from sqlalchemy import MetaData, select
 from sqlalchemy.exc import DatabaseError
 
 from app.database_url import database_url
-from app.db.database_errors import is_away, is_busy
+from app.db.database_errors import is_damage
 from app.db.sessions import Database
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def find_damage(url: str) -> list[str]:
     """Read the whole database at `url`; return a description of each fault that was found.
 
     The list is empty if the file is intact or does not exist. If SQLite finds damaged pages, foreign keys and values are not
-    checked. A database that is away or busy is not damaged: the error of SQLAlchemy is raised.
+    checked. If the database cannot be used for another reason, for instance because it is away, the error is raised.
     """
     parsed = database_url(url)
     is_file = parsed.get_backend_name() == "sqlite"
@@ -41,7 +41,7 @@ def find_damage(url: str) -> list[str]:
                     return list(_unreadable_values(connection))
                 return _broken_pages(connection) or [*missing_references(connection), *_unreadable_values(connection)]
         except (DatabaseError, sqlite3.DatabaseError) as error:
-            if is_away(error) or is_busy(error):
+            if not is_damage(error):
                 raise
             return [f"The database cannot be read: {getattr(error, 'orig', error)}"]
 

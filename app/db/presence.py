@@ -220,8 +220,8 @@ OLDEST_SCHEMA = text(
 )
 
 
-SILENT_SECONDS = 30.0
-"""Seconds without a sign of life, of which a process gives one every 10 s, after which it counts as frozen or cut off."""
+SILENT_SECONDS = 60.0
+"""Seconds without a sign of life, given every few seconds, after which a process counts as frozen or cut off."""
 
 
 class Process(NamedTuple):
@@ -237,7 +237,8 @@ class Process(NamedTuple):
 
 
 PROCESSES = text(
-    "SELECT application_name, backend_start, state_change, state_change < clock_timestamp() - make_interval(secs => :silent), "
+    "SELECT application_name, backend_start, coalesce(state_change, backend_start), "
+    "coalesce(state_change < clock_timestamp() - make_interval(secs => :silent), false), "
     "bool_or(objid = :leader) FROM pg_locks JOIN pg_stat_activity USING (pid) "
     "WHERE locktype = 'advisory' AND classid = 0 AND objsubid = 1 AND granted "
     "AND objid IN :keys AND datname = current_database() AND application_name LIKE :name "

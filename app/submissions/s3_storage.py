@@ -73,7 +73,7 @@ class S3Storage(Storage):
 
     def __init__(self, settings: Settings, bucket: str, prefix: str) -> None:
         super().__init__(settings.data_dir / PARTS, settings.spare_bytes)
-        self._away, self._may_hold_parts, self._answered_at, self._listed_at = False, True, -math.inf, -math.inf
+        self._away, self._may_hold_parts, self._answered_at, self._listed_at = False, True, 0.0, -LIST_SECONDS
         self._probing = threading.Lock()
         self._slow = connect(settings, bucket, prefix, seconds=60, retries=3)
         # For calls inside of transactions, which hold up other writers.
@@ -248,19 +248,20 @@ class S3Storage(Storage):
             return self._away
         try:
             with suppress(StorageAwayError):
-                self._probe()
+                self._probe(writing=self._away)
         finally:
             self._probing.release()
         return self._away
 
-    def _probe(self) -> None:
-        """Write, list and delete a small object."""
+    def _probe(self, *, writing: bool = True) -> None:
+        """List objects; if `writing`, also write and delete a small one."""
         key = f"{PARTS}/probe"
         with self._answers(missing=True):
-            obstore.put(self._quick, key, b"probe")
             obstore.list_with_delimiter(self._quick, prefix=PARTS)
-            with suppress(FileNotFoundError):  # another process that probes at the same time has deleted the object
-                obstore.delete(self._quick, key)
+            if writing:
+                obstore.put(self._quick, key, b"probe")
+                with suppress(FileNotFoundError):  # another process that probes at the same time has deleted the object
+                    obstore.delete(self._quick, key)
 
     def size(self, key: str) -> int | None:
         """Return the size of an object; None if the store does not hold it."""

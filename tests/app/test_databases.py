@@ -282,10 +282,10 @@ def test_address_with_an_odd_password(scheme: str) -> None:
     assert url.get_driver_name() == "psycopg"
 
 
-@pytest.mark.parametrize("name", ["password", "sslpassword"])
-def test_password_after_the_host_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="write the password before the host") as refused:
-        database_url(f"postgresql://ada@db/lds?{name}=secret")
+@pytest.mark.parametrize("rest", ["ada@db/lds?password=secret", "ada@db/lds?sslpassword=secret", "ada:a@secret@db/lds"])
+def test_password_that_messages_would_show_is_refused(rest: str) -> None:
+    with pytest.raises(ValueError, match=r"write the password before the host|must be written as %40") as refused:
+        database_url(f"postgresql://{rest}")
     assert "secret" not in str(refused.value)
 
 

@@ -7,12 +7,13 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import text, update
 
 from app import data_lock
 from app.db.base import now
 from app.db.models import Evaluation
-from app.db.presence import Presence, Use, process_name
+from app.db.presence import Presence, Use, process_name, processes
+from app.db.sessions import Database
 from app.results.submission_views import NO_WORKER
 from tests.app.service import Service, npy
 
@@ -49,6 +50,16 @@ def test_sender_is_told_while_no_worker_is_connected(cluster: Cluster, tmp_path:
             assert notice() is None
             assert "Position 1 in the queue, about 4 s." in page(seconds=4)
         assert notice() == NO_WORKER
+
+
+def test_process_of_a_database_that_tracks_no_activities_does_not_count_as_frozen(cluster: Cluster) -> None:
+    with closing(Database(cluster.create())) as database:
+        with database.write() as session:
+            name = session.scalar(text("SELECT current_database()"))
+            session.execute(text(f"ALTER DATABASE {name} SET track_activities = off"))
+        with closing(Presence(database, Use.WORKER)), database.read() as session:
+            (worker,) = processes(session)
+            assert (worker.seen_at, worker.is_silent) == (worker.since, False)
 
 
 def test_first_process_of_a_container_has_another_name_than_before_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:

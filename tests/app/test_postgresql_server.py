@@ -101,5 +101,13 @@ def test_command_says_that_the_database_is_away(served: Service, command: list[s
     done = served.run(*command, environment=served.environment | {"LDSBOARD_DATABASE_URL": away})
     message = done.stderr.splitlines()[-1]
     assert message.startswith("Error: the data folder or the database cannot be used: connection failed: ")
-    assert message.endswith("Connection refused. Check that PostgreSQL runs, and LDSBOARD_DATABASE_URL.")
+    assert message.endswith("Connection refused. Check that PostgreSQL takes connections, and LDSBOARD_DATABASE_URL.")
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_address_that_postgresql_refuses_is_no_damage(served: Service) -> None:
+    address = served.environment["LDSBOARD_DATABASE_URL"] + "&foo=bar"
+    done = served.run("doctor", environment=served.environment | {"LDSBOARD_DATABASE_URL": address})
+    message = done.stderr.splitlines()[-1]
+    assert message == 'Error: the data folder or the database cannot be used: invalid connection option "foo"'
     assert (done.returncode, done.stdout) == (2, "")

@@ -57,6 +57,26 @@ def test_excess_request_is_rejected_with_retry_after() -> None:
     rates.count("user", "192.0.2.1")
 
 
+def test_two_servers_together_keep_to_a_limit_that_a_caller_tries_to_exceed(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, limit = [600.0], 600
+    monkeypatch.setattr("time.time", lambda: clock[0])
+    servers = RateLimiter(limit), RateLimiter(limit)
+    for server in servers:
+        server.share()
+    accepted = [0, 0, 0, 0]
+    for second in range(60 * len(accepted)):
+        for _ in range(2):  # the servers tell each other their counts every half second
+            for server in servers:
+                accepted[second // 60] += sum(_is_allowed(server, "user", "ann") for _ in range(20))
+            told = [server.take_counts() for server in servers]
+            for server, others in zip(servers, reversed(told), strict=True):
+                for (kind, caller), number in others.items():
+                    server.add(kind, caller, number)
+            clock[0] += 0.5
+    assert limit <= accepted[0] <= limit + 40
+    assert all(0.8 * limit <= number <= limit + 40 for number in accepted[1:])
+
+
 def test_ipv6_network_counts_as_one_caller() -> None:
     rates = RateLimiter(2)
     assert _count_allowed(_is_allowed(rates, "address", f"2001:db8:0:1::{number}") for number in range(MANY)) in {2, 3}

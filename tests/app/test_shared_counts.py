@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections import Counter
 from contextlib import closing, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import text
@@ -17,6 +19,7 @@ from app.db.backends import own_connection
 from app.db.sessions import Database
 from app.errors import RateError
 from tests.app.service import Service, until
+from tests.processes import stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -121,6 +124,42 @@ def test_server_that_lost_its_connection_hears_again(engine: Engine) -> None:
                 connection.scalars(end).all()
             )  # the connections of the engine, which opens others, and that of the thread
         _until_heard(engine, limiter, "bob")
+
+
+def test_payload_that_cannot_be_read_is_left_out(engine: Engine) -> None:
+    limiter = RateLimiter(MANY)
+    notify = text("SELECT pg_notify(:channel, :payload)")
+    with _shared(engine, requests=limiter):
+        _until_heard(engine, limiter, "ann")
+        with engine.begin() as connection:
+            for payload in (
+                "?",
+                "[]",
+                '["later", "requests", [["user", "bob", "2026", 100000]]]',
+                '["later", "requests", [["user", "bob", -1]]]',
+            ):
+                connection.execute(notify, {"channel": REQUESTS, "payload": payload})
+        _until_heard(engine, limiter, "eve")
+        assert not _is_refused(limiter, "user", "bob")
+
+
+def test_counts_stop_while_postgresql_is_frozen(engine: Engine) -> None:
+    limiter = RateLimiter(MANY)
+    opened: list[Any] = []
+
+    def connect() -> Any:
+        opened.append(own_connection(engine))
+        return opened[-1]
+
+    counts = SharedCounts(connect, {"requests": limiter})
+    _until_heard(engine, limiter, "ann")
+    backend = opened[-1].info.backend_pid
+    stop(backend)
+    try:
+        limiter.count("user", "bob")
+        counts.stop()
+    finally:
+        os.kill(backend, signal.SIGCONT)
 
 
 def test_servers_share_their_limits(cluster: Cluster, tmp_path: Path) -> None:
