@@ -57,6 +57,7 @@ def test_process_of_a_database_that_tracks_no_activities_does_not_count_as_froze
         with database.write() as session:
             name = session.scalar(text("SELECT current_database()"))
             session.execute(text(f"ALTER DATABASE {name} SET track_activities = off"))
+        database.engine.dispose()  # the setting is that of new connections
         with closing(Presence(database, Use.WORKER)), database.read() as session:
             (worker,) = processes(session)
             assert (worker.seen_at, worker.is_silent) == (worker.since, False)
