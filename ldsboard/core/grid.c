@@ -38,7 +38,7 @@ INLINE void round_scores(const float *scores, int64_t stride, int64_t n, int64_t
   }
 }
 
-#if HAS_AVX2_VARIANT
+#if HAS_VARIANTS
 __attribute__((target("avx2"))) static void find_largest_avx2(const float *scores, int64_t stride, int64_t n, int64_t b,
                                                               int32_t *largest) {
   find_largest(scores, stride, n, b, largest);
@@ -54,15 +54,15 @@ __attribute__((target("avx2"))) static void round_scores_avx2(const float *score
 /* Write the bits of the largest magnitude of each column to `largest`, (b); those of a NaN are above those of infinity.
 
    scores    element j of row i is scores[i * stride + j]
-   avx2      as in ldsboard_sums */
-EXPORT void ldsboard_largest(const float *scores, int64_t stride, int64_t n, int64_t b, int32_t *largest, int32_t avx2) {
-#if HAS_AVX2_VARIANT
-  if (avx2) {
+   variant   as in ldsboard_sums; AVX-512 is not faster here than AVX2 */
+EXPORT void ldsboard_largest(const float *scores, int64_t stride, int64_t n, int64_t b, int32_t *largest, int32_t variant) {
+#if HAS_VARIANTS
+  if (variant >= AVX2) {
     find_largest_avx2(scores, stride, n, b, largest);
     return;
   }
 #endif
-  (void)avx2;
+  (void)variant;
   find_largest(scores, stride, n, b, largest);
 }
 
@@ -73,15 +73,15 @@ EXPORT void ldsboard_largest(const float *scores, int64_t stride, int64_t n, int
    whole     the result, (n, b)
    rounded   result (b): whether rounding changed a score
    coarse    result (b): how many of these scores are below `limit` after scaling
-   avx2      as in ldsboard_sums */
+   variant   as in ldsboard_sums; AVX-512 is not faster here than AVX2 */
 EXPORT void ldsboard_round(const float *scores, int64_t stride, int64_t n, int64_t b, const float *factors, float limit,
-                           double *whole, int32_t *rounded, int32_t *coarse, int32_t avx2) {
-#if HAS_AVX2_VARIANT
-  if (avx2) {
+                           double *whole, int32_t *rounded, int32_t *coarse, int32_t variant) {
+#if HAS_VARIANTS
+  if (variant >= AVX2) {
     round_scores_avx2(scores, stride, n, b, factors, limit, whole, rounded, coarse);
     return;
   }
 #endif
-  (void)avx2;
+  (void)variant;
   round_scores(scores, stride, n, b, factors, limit, whole, rounded, coarse);
 }

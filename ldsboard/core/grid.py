@@ -81,18 +81,17 @@ def to_grid(
     if scores_nb.dtype.itemsize == 2:  # noqa: PLR2004
         scores_nb = scores_nb.astype(np.float32)  # changes no value, and makes the following steps four times as fast
     n, b = scores_nb.shape
-    compiled = route is not None and route.name != "blas" and _has_rows(scores_nb)
-    avx2 = route is not None and route.name == "avx2"
-    if compiled:
-        largest_b = _largest_compiled(scores_nb, avx2=avx2).astype(np.float64)
+    variant = route.name if route is not None and route.name != "blas" and _has_rows(scores_nb) else None
+    if variant is not None:
+        largest_b = _largest_compiled(scores_nb, variant=variant).astype(np.float64)
     else:
         largest_b = np.maximum(scores_nb.max(axis=0), -scores_nb.min(axis=0)).astype(np.float64)
     if not np.isfinite(largest_b).all():
         check_finite(scores_nN)
     exponent_b = np.where(largest_b > 0, grid_bits(n) - np.frexp(largest_b)[1], 0)
     factors = _factors(exponent_b, scores_nb.dtype)
-    if compiled and factors[0].dtype == np.float32:
-        whole_nb, rounded_b, coarse_b = _rounded_compiled(scores_nb, factors[0], avx2=avx2)
+    if variant is not None and factors[0].dtype == np.float32:
+        whole_nb, rounded_b, coarse_b = _rounded_compiled(scores_nb, factors[0], variant=variant)
     else:
         whole_nb, rounded_b, coarse_b = _rounded(scores_nb, factors)
     # In a column that is scaled down, the smallest scores can become 0 before they are rounded.
@@ -131,22 +130,23 @@ def _rounded(
 
 
 def _rounded_compiled(
-    scores_nb: NDArray[Any], factor_b: NDArray[np.floating], *, avx2: bool
+    scores_nb: NDArray[Any], factor_b: NDArray[np.floating], *, variant: str
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.integer]]:
     """Return what `_rounded` returns, computed by the kernel; `_has_rows` must hold, and factors be float32."""
     n, b = scores_nb.shape
     whole_nb, rounded_b, coarse_b = np.empty((n, b)), np.empty(b, dtype=np.int32), np.empty(b, dtype=np.int32)
     results: list[NDArray[Any]] = [whole_nb, rounded_b, coarse_b]
     rows, pointers = (scores_nb.ctypes.data, scores_nb.strides[0] // 4, n, b), [array.ctypes.data for array in results]
-    kernel.loaded().ldsboard_round(*rows, factor_b.ctypes.data, coarse_limit(n, factor_b.dtype), *pointers, avx2)
+    number, limit = kernel.VARIANTS.index(variant), coarse_limit(n, factor_b.dtype)
+    kernel.loaded().ldsboard_round(*rows, factor_b.ctypes.data, limit, *pointers, number)
     return whole_nb, rounded_b != 0, coarse_b
 
 
-def _largest_compiled(scores_nb: NDArray[Any], *, avx2: bool) -> NDArray[np.float32]:
+def _largest_compiled(scores_nb: NDArray[Any], *, variant: str) -> NDArray[np.float32]:
     """Return the largest magnitude of each column, float32 (b,), NaN or infinite if a score is; `_has_rows` must hold."""
     largest_b = np.empty(scores_nb.shape[1], dtype=np.int32)
     rows = scores_nb.ctypes.data, scores_nb.strides[0] // 4, *scores_nb.shape
-    kernel.loaded().ldsboard_largest(*rows, largest_b.ctypes.data, avx2)
+    kernel.loaded().ldsboard_largest(*rows, largest_b.ctypes.data, kernel.VARIANTS.index(variant))
     return largest_b.view(np.float32)
 
 

@@ -47,9 +47,19 @@
 #endif
 
 #if defined(__GNUC__) && defined(__x86_64__)
-#define HAS_AVX2_VARIANT 1
+#define HAS_VARIANTS 1
 #else
-#define HAS_AVX2_VARIANT 0
+#define HAS_VARIANTS 0
+#endif
+
+/* Variants of a function: for every processor of the platform, with AVX2, and with AVX-512. */
+enum { PORTABLE, AVX2, AVX512 };
+
+/* GCC would use 256 bits. */
+#if defined(__clang__)
+#define TARGET_AVX512 "avx512f"
+#else
+#define TARGET_AVX512 "avx512f,prefer-vector-width=512"
 #endif
 
 /* setup.py defines this number, from the text of all files; kernel.py refuses a library that was built from other files. */

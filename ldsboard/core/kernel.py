@@ -27,8 +27,19 @@ if TYPE_CHECKING:
 ROUTE_VARIABLE = "LDSBOARD_PRODUCT"
 """Environment variable that forces a route."""
 
-ROUTES = ("avx2", "portable", "blas")
-"""The routes: the kernel with AVX2, the kernel with the instructions that every processor of the platform has, and BLAS."""
+VARIANTS = ("portable", "avx2", "avx512")
+"""The variants of the kernel: for every processor of the platform, with AVX2, and with AVX-512; numbered as in ``kernel.h``."""
+
+ROUTES = (*reversed(VARIANTS), "blas")
+"""The routes: the variants of the kernel, and BLAS."""
+
+NAMES = {
+    "avx512": "the compiled kernel with AVX-512",
+    "avx2": "the compiled kernel with AVX2",
+    "portable": "the compiled kernel",
+    "blas": "BLAS",
+}
+"""The routes in words."""
 
 FOLDER = Path(__file__).parent
 
@@ -66,8 +77,7 @@ class Route(NamedTuple):
     forced: bool
 
     def __str__(self) -> str:
-        how = {"avx2": "the compiled kernel with AVX2", "portable": "the compiled kernel", "blas": "BLAS"}
-        return f"{how[self.name]}, because {self.reason}"
+        return f"{NAMES[self.name]}, because {self.reason}"
 
 
 def choose_route() -> Route:
@@ -79,14 +89,14 @@ def choose_route() -> Route:
         `ROUTE_VARIABLE` has an unknown value, or names a route that is not available here.
     """
     wanted, (library, problem) = os.environ.get(ROUTE_VARIABLE) or "auto", load(LIBRARY)
-    available = () if library is None else ("avx2", "portable") if library.ldsboard_has_avx2() else ("portable",)
+    available = () if library is None else VARIANTS[library.ldsboard_last_variant() :: -1]
     if wanted == "auto":
         return Route(available[0], "it is available", False) if available else Route("blas", problem, False)
     if wanted not in ROUTES:
         known = f"auto, {', '.join(ROUTES[:-1])} or {ROUTES[-1]}"
         raise RouteError(f"{ROUTE_VARIABLE}: expected {known}, got {wanted!r}. Unset {ROUTE_VARIABLE}.")
     if wanted not in (*available, "blas"):
-        lack = problem or "this processor or the compiled kernel lacks AVX2"
+        lack = problem or f"this processor or the library lacks {NAMES[wanted]}"
         raise RouteError(f"{ROUTE_VARIABLE}: {wanted!r} is not available, because {lack}. Unset {ROUTE_VARIABLE}.")
     return Route(wanted, f"{ROUTE_VARIABLE}={wanted} is set", True)
 
@@ -95,8 +105,8 @@ def show_config() -> None:
     """Print how `lds` and `GroundTruth` compute the sums of scores over subsets, and why.
 
     A compiled kernel computes the sums; where ldsboard was installed without a C compiler, BLAS does, with the same bits. The
-    environment variable ``LDSBOARD_PRODUCT`` forces a route: ``avx2``, ``portable`` (the kernel without AVX2), ``blas``, or
-    ``auto``, the default.
+    environment variable ``LDSBOARD_PRODUCT`` forces a route: ``avx512``, ``avx2``, ``portable`` (the kernel without either),
+    ``blas``, or ``auto``, the default.
 
     Raises
     ------
@@ -149,7 +159,7 @@ def loaded() -> ctypes.CDLL:
     return library
 
 
-def sums(words_WM: NDArray[np.uint64], grid_nb: NDArray[np.float64], *, avx2: bool) -> NDArray[np.float64]:
+def sums(words_WM: NDArray[np.uint64], grid_nb: NDArray[np.float64], *, variant: str) -> NDArray[np.float64]:
     """Return the sums of the grid integers of each column over each subset, float64 (b, M), computed by the kernel.
 
     Parameters
@@ -158,8 +168,8 @@ def sums(words_WM: NDArray[np.uint64], grid_nb: NDArray[np.float64], *, avx2: bo
         Packed masks, as `mask_words` returns them.
     grid_nb
         Grid integers, float64 (n, b), in C order.
-    avx2
-        Whether to use the variant with AVX2, which must be available.
+    variant
+        One of `VARIANTS`, which must be available.
     """
     (n, b), (W, M) = grid_nb.shape, words_WM.shape
     if -(-n // 64) != W or not (words_WM.flags.c_contiguous and grid_nb.flags.c_contiguous):
@@ -170,7 +180,8 @@ def sums(words_WM: NDArray[np.uint64], grid_nb: NDArray[np.float64], *, avx2: bo
     sums_bM = np.empty((b, M))
     scratch = np.empty(8 * library.ldsboard_scratch(M) + ALIGNMENT, dtype=np.uint8)
     aligned = scratch.ctypes.data + -scratch.ctypes.data % ALIGNMENT
-    library.ldsboard_sums(grid_nb.ctypes.data, n, b, words_WM.ctypes.data, M, sums_bM.ctypes.data, aligned, avx2)
+    pointers = grid_nb.ctypes.data, n, b, words_WM.ctypes.data, M, sums_bM.ctypes.data, aligned
+    library.ldsboard_sums(*pointers, VARIANTS.index(variant))
     return sums_bM
 
 
@@ -199,7 +210,7 @@ class RankedTile(NamedTuple):
 
 
 def ranks(
-    predictions_tM: NDArray[np.float64], margins: CompactRanking, units: float, *, avx2: bool
+    predictions_tM: NDArray[np.float64], margins: CompactRanking, units: float, *, variant: str
 ) -> RankedTile | None:
     """Rank t lists of M predictions, and compare them with the margins of the same targets.
 
@@ -211,8 +222,8 @@ def ranks(
         The ranks of the margins of these t targets.
     units
         Influences are rounded to multiples of ``1 / units``. Their sums are exact for t M up to 2**17 and units up to 2**30.
-    avx2
-        Whether to use the variant with AVX2, which must be available.
+    variant
+        One of `VARIANTS`, which must be available.
 
     Returns
     -------
@@ -238,7 +249,8 @@ def ranks(
         raise TypeError(f"expected int32, int32 and float64, got {[str(array.dtype) for array in listed]}")
     scratch = np.empty(library.ldsboard_ranks_scratch(M), dtype=np.int64)
     pointers: list[int] = [array.ctypes.data for array in (*listed, *done, scratch)]
-    library.ldsboard_ranks(keys_tM.ctypes.data, bits, *pointers[:3], t, M, units, *pointers[3:], avx2)
+    number = VARIANTS.index(variant)
+    library.ldsboard_ranks(keys_tM.ctypes.data, bits, *pointers[:3], t, M, units, *pointers[3:], number)
     return done
 
 

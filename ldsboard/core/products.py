@@ -92,7 +92,7 @@ def _sums_with(
 ) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
     if device is None:
         if _has_kernel(masks, route):
-            return partial(kernel.sums, kernel.mask_words(masks), avx2=route.name == "avx2")
+            return partial(kernel.sums, kernel.mask_words(masks), variant=route.name)
         if 8 * len(masks) * masks.n <= KEPT_BYTES:
             return partial(_whole_product, masks.unpacked().astype(np.float64))
         return partial(_blas_product, masks)

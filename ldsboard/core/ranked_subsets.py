@@ -110,7 +110,7 @@ class RankedSubsets:
             margins = self.margins.rows(first + tile.start, first + tile.stop)
             ranked = None
             if route.name != "blas" and self.size >= FEW_SUBSETS:
-                ranked = kernel.ranks(predictions_tM, margins, INFLUENCE_UNITS, avx2=route.name == "avx2")
+                ranked = kernel.ranks(predictions_tM, margins, INFLUENCE_UNITS, variant=route.name)
             if ranked is not None:
                 block.add_ranked(tile, ranked)
             else:

@@ -152,7 +152,7 @@ INLINE void score_lists(const int64_t *keys, int bits, ranking g, const double *
   }
 }
 
-#if HAS_AVX2_VARIANT
+#if HAS_VARIANTS
 __attribute__((target("avx2"))) static void score_lists_avx2(const int64_t *keys, int bits, ranking g,
                                                              const double *margin_squares, int64_t t, int64_t M, double units,
                                                              double *rho, double *squares, float *unit, double *influence,
@@ -196,17 +196,17 @@ EXPORT int64_t ldsboard_ranks_scratch(int64_t M) { return 3 * M; }
    influence         result (t, M): the influence of each subset on rho, in units, integers
    influences        (M): the influences of all t lists are added to it; sums below 2**53 are exact
    scratch           ldsboard_ranks_scratch(M) units of 8 bytes
-   avx2              as in ldsboard_sums */
+   variant           as in ldsboard_sums; AVX-512 is not faster here than AVX2 */
 EXPORT void ldsboard_ranks(const int64_t *keys, int32_t bits, const int32_t *margin_order, const int32_t *margin_ranks,
                            const double *margin_squares, int64_t t, int64_t M, double units, double *rho, double *squares,
-                           float *unit, double *influence, double *influences, int64_t *scratch, int32_t avx2) {
+                           float *unit, double *influence, double *influences, int64_t *scratch, int32_t variant) {
   ranking g = {margin_order, margin_ranks, 0};
-#if HAS_AVX2_VARIANT
-  if (avx2) {
+#if HAS_VARIANTS
+  if (variant >= AVX2) {
     score_lists_avx2(keys, bits, g, margin_squares, t, M, units, rho, squares, unit, influence, influences, scratch);
     return;
   }
 #endif
-  (void)avx2;
+  (void)variant;
   score_lists(keys, bits, g, margin_squares, t, M, units, rho, squares, unit, influence, influences, scratch);
 }

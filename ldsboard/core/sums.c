@@ -109,9 +109,18 @@ static void sum_columns_portable(const double *grid, int64_t n, int64_t b, const
     sum_columns(grid, n, b, words, M, sums_bM, scratch, CUT_MANY);
 }
 
-#if HAS_AVX2_VARIANT
+#if HAS_VARIANTS
 __attribute__((target("avx2"))) static void sum_columns_avx2(const double *grid, int64_t n, int64_t b, const uint64_t *words,
                                                              int64_t M, double *sums_bM, row *scratch) {
+  if (M < MANY)
+    sum_columns(grid, n, b, words, M, sums_bM, scratch, CUT_FEW);
+  else
+    sum_columns(grid, n, b, words, M, sums_bM, scratch, CUT_MANY);
+}
+
+__attribute__((target(TARGET_AVX512))) static void sum_columns_avx512(const double *grid, int64_t n, int64_t b,
+                                                                      const uint64_t *words, int64_t M, double *sums_bM,
+                                                                      row *scratch) {
   if (M < MANY)
     sum_columns(grid, n, b, words, M, sums_bM, scratch, CUT_FEW);
   else
@@ -122,14 +131,13 @@ __attribute__((target("avx2"))) static void sum_columns_avx2(const double *grid,
 /* The 32 bits of SOURCE_HASH. */
 EXPORT uint32_t ldsboard_source(void) { return (uint32_t)SOURCE_HASH; }
 
-/* 1 if this library and this processor have the AVX2 variant, otherwise 0. */
-EXPORT int32_t ldsboard_has_avx2(void) {
-#if HAS_AVX2_VARIANT
+/* The last variant that this library and this processor have; they have those before it, too. */
+EXPORT int32_t ldsboard_last_variant(void) {
+#if HAS_VARIANTS
   __builtin_cpu_init();
-  return __builtin_cpu_supports("avx2") != 0;
-#else
-  return 0;
+  if (__builtin_cpu_supports("avx2")) return __builtin_cpu_supports("avx512f") ? AVX512 : AVX2;
 #endif
+  return PORTABLE;
 }
 
 /* Number of doubles that `ldsboard_sums` needs as scratch. */
@@ -141,15 +149,19 @@ EXPORT int64_t ldsboard_scratch(int64_t M) { return (int64_t)(sizeof(row) / size
    words     packed masks, (W, M): bit k of word w of a subset is example 64 w + k; bits beyond n are 0
    sums_bM   the result, (b, M)
    scratch   ldsboard_scratch(M) doubles, aligned to 64 bytes; their content does not matter
-   avx2      whether to use the AVX2 variant; ldsboard_has_avx2() must be 1 */
+   variant   at most ldsboard_last_variant() */
 EXPORT void ldsboard_sums(const double *grid, int64_t n, int64_t b, const uint64_t *words, int64_t M, double *sums_bM,
-                          double *scratch, int32_t avx2) {
-#if HAS_AVX2_VARIANT
-  if (avx2) {
+                          double *scratch, int32_t variant) {
+#if HAS_VARIANTS
+  if (variant == AVX512) {
+    sum_columns_avx512(grid, n, b, words, M, sums_bM, (row *)scratch);
+    return;
+  }
+  if (variant == AVX2) {
     sum_columns_avx2(grid, n, b, words, M, sums_bM, (row *)scratch);
     return;
   }
 #endif
-  (void)avx2;
+  (void)variant;
   sum_columns_portable(grid, n, b, words, M, sums_bM, (row *)scratch);
 }

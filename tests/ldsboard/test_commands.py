@@ -39,7 +39,7 @@ def test_unknown_route_is_a_usage_error(
     assert ended.value.code == 2
     said = " ".join(capsys.readouterr().err.split())
     assert said.endswith(
-        "LDSBOARD_PRODUCT: expected auto, avx2, portable or blas, got 'abacus'. Unset LDSBOARD_PRODUCT."
+        "LDSBOARD_PRODUCT: expected auto, avx512, avx2, portable or blas, got 'abacus'. Unset LDSBOARD_PRODUCT."
     )
 
 

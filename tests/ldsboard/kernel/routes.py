@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from ldsboard.core import kernel
 from ldsboard.core.kernel import LIBRARY, load
 
 if (folder := os.environ.get("SANITIZED")) and not LIBRARY.is_relative_to(folder):  # `make sanitize`
@@ -11,9 +12,7 @@ if (folder := os.environ.get("SANITIZED")) and not LIBRARY.is_relative_to(folder
 KERNEL, PROBLEM = load(LIBRARY)
 if KERNEL is None and LIBRARY.exists():  # otherwise the tests of the kernel would pass without running it
     raise RuntimeError(PROBLEM)
-VARIANTS: tuple[str, ...] = (
-    () if KERNEL is None else ("portable", "avx2") if KERNEL.ldsboard_has_avx2() else ("portable",)
-)
-"""The variants of the kernel."""
+VARIANTS: tuple[str, ...] = () if KERNEL is None else kernel.VARIANTS[: KERNEL.ldsboard_last_variant() + 1]
+"""The variants of the kernel that this machine has."""
 
 HERE = ("blas", *VARIANTS)

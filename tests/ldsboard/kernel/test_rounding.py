@@ -73,7 +73,7 @@ def test_rounded_and_coarse_scores_are_counted_alike(b: int) -> None:
     coarse_b = (changed_nb & (np.abs(scaled_nb) < 500 * math.sqrt(30))).sum(axis=0)
     assert (coarse_b < changed_nb.sum(axis=0)).any()
     for route in ROUTES:
-        found = grid._rounded_compiled(scores_nb, factor_b, avx2=route.name == "avx2")
+        found = grid._rounded_compiled(scores_nb, factor_b, variant=route.name)
         for got, expected in zip(found, (np.rint(scaled_nb), changed_nb.any(axis=0), coarse_b), strict=True):
             assert np.array_equal(got, expected)
 
@@ -133,16 +133,16 @@ COMPILED = {"rows", "some columns", "reversed rows", "every other row", "one row
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_layout_is_rounded_alike(layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
     scores_nb = LAYOUTS[layout](np.random.default_rng(2).standard_normal((50, 20)).astype(np.float32))
-    used: list[bool] = []
+    used: list[str] = []
     compiled = grid._rounded_compiled
 
-    def record(scores_nb: NDArray[np.float32], factor_b: NDArray[np.float32], *, avx2: bool) -> Any:
-        used.append(avx2)
-        return compiled(scores_nb, factor_b, avx2=avx2)
+    def record(scores_nb: NDArray[np.float32], factor_b: NDArray[np.float32], *, variant: str) -> Any:
+        used.append(variant)
+        return compiled(scores_nb, factor_b, variant=variant)
 
     monkeypatch.setattr(grid, "_rounded_compiled", record)
     assert_same_block(scores_nb, slice(3, 17))
-    assert used == [route.name == "avx2" for route in ROUTES] * (layout in COMPILED)
+    assert used == [route.name for route in ROUTES] * (layout in COMPILED)
 
 
 @pytest.mark.parametrize("value", [np.nan, -np.nan, np.inf, -np.inf])

@@ -34,14 +34,15 @@ def test_variable_forces_each_route_and_config_shows_it(
     monkeypatch.setenv(ROUTE_VARIABLE, route)
     assert choose_route()[::2] == (route, True)
     ldsboard.show_config()
-    name = {"blas": "BLAS", "portable": "the compiled kernel", "avx2": "the compiled kernel with AVX2"}[route]
+    name = {"blas": "BLAS", "avx2": "the compiled kernel with AVX2", "avx512": "the compiled kernel with AVX-512"}
+    name = name.get(route, "the compiled kernel")
     assert capsys.readouterr().out == f"ldsboard adds scores with {name}, because LDSBOARD_PRODUCT={route} is set.\n"
 
 
 @pytest.mark.parametrize("value", ["AVX2", "kernel", " blas", "0"])
 def test_unknown_route_is_refused(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(ROUTE_VARIABLE, value)
-    with pytest.raises(ValueError, match=re.escape(f"expected auto, avx2, portable or blas, got {value!r}.")):
+    with pytest.raises(ValueError, match=re.escape(f"expected auto, avx512, avx2, portable or blas, got {value!r}.")):
         ldsboard.GroundTruth(np.eye(2, dtype=bool), [[0.0], [1.0]])
 
 
@@ -54,7 +55,7 @@ def test_without_a_kernel_blas_is_used_and_the_reason_is_shown(capsys: pytest.Ca
 
 
 @pytest.mark.usefixtures("no_kernel")
-@pytest.mark.parametrize("route", ["avx2", "portable"])
+@pytest.mark.parametrize("route", ["avx512", "avx2", "portable"])
 def test_forcing_a_missing_kernel_is_refused(route: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(ROUTE_VARIABLE, route)
     with pytest.raises(ValueError, match=rf"'{route}' is not available, because ldsboard was installed without"):
@@ -81,22 +82,22 @@ def test_library_of_another_source_is_not_used(tmp_path: Path, monkeypatch: pyte
 def test_kernel_refuses_arrays_that_it_would_misread() -> None:
     words = np.zeros((1, 5), dtype=np.uint64)
     with pytest.raises(ValueError, match="2 words, got 1"):
-        kernel.sums(words, np.zeros((65, 2)), avx2=False)
+        kernel.sums(words, np.zeros((65, 2)), variant="portable")
     with pytest.raises(TypeError, match="expected uint64 and float64, got uint64 and float32"):
-        kernel.sums(np.zeros((1, 2), np.uint64), np.zeros((64, 2), np.float32), avx2=False)
+        kernel.sums(np.zeros((1, 2), np.uint64), np.zeros((64, 2), np.float32), variant="portable")
     with pytest.raises(ValueError, match="C order"):
-        kernel.sums(words, np.zeros((2, 64)).T, avx2=False)
+        kernel.sums(words, np.zeros((2, 64)).T, variant="portable")
     for variant in VARIANTS:
-        assert not kernel.sums(words, np.ones((64, 2)), avx2=variant == "avx2").any()
+        assert not kernel.sums(words, np.ones((64, 2)), variant=variant).any()
 
 
 @pytest.mark.usefixtures("no_kernel")
 def test_kernel_that_is_missing_is_reported() -> None:
     with pytest.raises(ValueError, match="installed without a working C compiler"):
-        kernel.sums(np.zeros((1, 5), dtype=np.uint64), np.zeros((64, 2)), avx2=False)
+        kernel.sums(np.zeros((1, 5), dtype=np.uint64), np.zeros((64, 2)), variant="portable")
     margins = CompactRanking.of(np.array([[1.0, 2.0, 3.0]]))
     with pytest.raises(ValueError, match="installed without a working C compiler"):
-        kernel.ranks(np.zeros((1, 3)), margins, 1.0, avx2=False)
+        kernel.ranks(np.zeros((1, 3)), margins, 1.0, variant="portable")
 
 
 @pytest.mark.parametrize("forced", [False, True])

@@ -71,7 +71,7 @@ def test_every_variant_gives_the_exact_sums(M: int, n: int, b: int, alpha: float
     expected_bM = expected_sums(masks_Mn, grid_nb)
     words_WM = kernel.mask_words(PackedMasks.of(masks_Mn))
     for variant in VARIANTS:
-        sums_bM = kernel.sums(words_WM, grid_nb, avx2=variant == "avx2")
+        sums_bM = kernel.sums(words_WM, grid_nb, variant=variant)
         assert sums_bM.tobytes() == expected_bM.tobytes(), variant
 
 
@@ -169,7 +169,7 @@ def test_kernel_ranks_as_numpy_does(M: int, step: int) -> None:
     expected = TargetBlock.empty(slice(0, t), M)
     expected.add(slice(0, t), f, spearman(f, g), spearman_influence(f, g))
     for variant in VARIANTS:
-        ranked = kernel.ranks(spread[:, rows], compact, INFLUENCE_UNITS, avx2=variant == "avx2")
+        ranked = kernel.ranks(spread[:, rows], compact, INFLUENCE_UNITS, variant=variant)
         assert ranked is not None
         found = TargetBlock.empty(slice(0, t), M)
         found.add_ranked(slice(0, t), ranked)
@@ -190,18 +190,18 @@ def test_range_that_is_too_large_for_keys_is_left_to_numpy() -> None:
     compact = CompactRanking.of(np.random.default_rng(0).normal(size=values.shape))
     for _ in VARIANTS[:1]:
         values[1, 7] = 2.0**52 - 1
-        assert kernel.ranks(values, compact, 1.0, avx2=False) is not None
+        assert kernel.ranks(values, compact, 1.0, variant="portable") is not None
         values[1, 7] = 2.0**52
-        assert kernel.ranks(values, compact, 1.0, avx2=False) is None
+        assert kernel.ranks(values, compact, 1.0, variant="portable") is None
         with pytest.raises(ValueError, match="expected ranks of shape"):
-            kernel.ranks(np.zeros((3, 1025)), compact, 1.0, avx2=False)
+            kernel.ranks(np.zeros((3, 1025)), compact, 1.0, variant="portable")
         with pytest.raises(TypeError, match="expected aligned float64, got float32"):
-            kernel.ranks(values.astype(np.float32), compact, 1.0, avx2=False)
+            kernel.ranks(values.astype(np.float32), compact, 1.0, variant="portable")
         with pytest.raises(TypeError, match=r"strides \(8204, 4\)"):
-            kernel.ranks(as_strided(values, strides=(8204, 4)), compact, 1.0, avx2=False)
+            kernel.ranks(as_strided(values, strides=(8204, 4)), compact, 1.0, variant="portable")
         wide = replace(compact, ranks_bM=compact.ranks_bM.astype(np.int64))
         with pytest.raises(TypeError, match="got \\['int32', 'int64', 'float64'\\]"):
-            kernel.ranks(np.zeros((2, 1025)), wide, 1.0, avx2=False)
+            kernel.ranks(np.zeros((2, 1025)), wide, 1.0, variant="portable")
 
 
 def test_compact_ranking_expands_to_the_same_ranking(monkeypatch: pytest.MonkeyPatch) -> None:
