@@ -154,7 +154,9 @@ def test_unknown_route_is_a_usage_error(command: str, tmp_path: Path, toy: Examp
     assert ended.returncode == 2, ended.stderr
     assert "Traceback" not in ended.stderr
     said = " ".join(ended.stderr.split())
-    assert "LDSBOARD_PRODUCT: expected auto, avx512, avx2, portable or blas, got 'abacus'. Unset LDSBOARD_PRODUCT." in said
+    assert (
+        "LDSBOARD_PRODUCT: expected auto, avx512, avx2, portable or blas, got 'abacus'. Unset LDSBOARD_PRODUCT." in said
+    )
 
 
 @pytest.mark.server

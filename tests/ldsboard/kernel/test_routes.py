@@ -34,8 +34,8 @@ def test_variable_forces_each_route_and_config_shows_it(
     monkeypatch.setenv(ROUTE_VARIABLE, route)
     assert choose_route()[::2] == (route, True)
     ldsboard.show_config()
-    name = {"blas": "BLAS", "avx2": "the compiled kernel with AVX2", "avx512": "the compiled kernel with AVX-512"}
-    name = name.get(route, "the compiled kernel")
+    names = {"blas": "BLAS", "avx2": "the compiled kernel with AVX2", "avx512": "the compiled kernel with AVX-512"}
+    name = names.get(route, "the compiled kernel")
     assert capsys.readouterr().out == f"ldsboard adds scores with {name}, because LDSBOARD_PRODUCT={route} is set.\n"
 
 
