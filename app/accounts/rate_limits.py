@@ -118,9 +118,8 @@ def network_key(address: str) -> str:
     try:
         parsed = ip_address(address)
     except ValueError:
-        return address[
-            :MAX_NAME
-        ]  # the peer has no IP address, as in tests, or a proxy passes on what a client has sent
+        # The peer has no IP address, as in tests, or a proxy passes on what a client has sent.
+        return address[:MAX_NAME]
     if isinstance(parsed, IPv6Address):
         return str(ip_network((parsed, IPV6_PREFIX), strict=False))
     return address

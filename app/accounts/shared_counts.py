@@ -34,7 +34,6 @@ MAX_CALLERS = 40
 
 log = structlog.get_logger()
 
-
 _PAYLOAD = TypeAdapter(tuple[str, str, list[tuple[str, str, PositiveInt]]])
 
 
