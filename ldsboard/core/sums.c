@@ -101,8 +101,8 @@ INLINE void sum_columns(const double *grid, int64_t n, int64_t b, const uint64_t
   }
 }
 
-static void sum_columns_portable(const double *grid, int64_t n, int64_t b, const uint64_t *words, int64_t M, double *sums_bM,
-                                 row *scratch) {
+INLINE void sum_by_size(const double *grid, int64_t n, int64_t b, const uint64_t *words, int64_t M, double *sums_bM,
+                        row *scratch) {
   if (M < MANY)
     sum_columns(grid, n, b, words, M, sums_bM, scratch, CUT_FEW);
   else
@@ -112,19 +112,13 @@ static void sum_columns_portable(const double *grid, int64_t n, int64_t b, const
 #if HAS_VARIANTS
 __attribute__((target("avx2"))) static void sum_columns_avx2(const double *grid, int64_t n, int64_t b, const uint64_t *words,
                                                              int64_t M, double *sums_bM, row *scratch) {
-  if (M < MANY)
-    sum_columns(grid, n, b, words, M, sums_bM, scratch, CUT_FEW);
-  else
-    sum_columns(grid, n, b, words, M, sums_bM, scratch, CUT_MANY);
+  sum_by_size(grid, n, b, words, M, sums_bM, scratch);
 }
 
 __attribute__((target(TARGET_AVX512))) static void sum_columns_avx512(const double *grid, int64_t n, int64_t b,
                                                                       const uint64_t *words, int64_t M, double *sums_bM,
                                                                       row *scratch) {
-  if (M < MANY)
-    sum_columns(grid, n, b, words, M, sums_bM, scratch, CUT_FEW);
-  else
-    sum_columns(grid, n, b, words, M, sums_bM, scratch, CUT_MANY);
+  sum_by_size(grid, n, b, words, M, sums_bM, scratch);
 }
 #endif
 
@@ -163,5 +157,5 @@ EXPORT void ldsboard_sums(const double *grid, int64_t n, int64_t b, const uint64
   }
 #endif
   (void)variant;
-  sum_columns_portable(grid, n, b, words, M, sums_bM, (row *)scratch);
+  sum_by_size(grid, n, b, words, M, sums_bM, (row *)scratch);
 }
