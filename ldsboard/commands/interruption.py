@@ -9,6 +9,7 @@ from __future__ import annotations
 import shlex
 import signal
 import threading
+import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -49,18 +50,19 @@ class Sending:
 
 
 class Interrupts:
-    """Handler of Ctrl-C and SIGTERM: the second signal sets the event `again`; all others raise KeyboardInterrupt.
+    """Handler of Ctrl-C and SIGTERM: the second signal sets `again`; all others raise KeyboardInterrupt.
 
     Attributes
     ----------
     again
-        Event that the second signal sets.
+        Whether the second signal has come. No `threading.Event`: its lock would never be free for a handler that interrupts the
+        thread's own wait for it.
     terminated
         Whether one of the signals was SIGTERM.
     """
 
     def __init__(self) -> None:
-        self.again, self.terminated = threading.Event(), False
+        self.again, self.terminated = False, False
         self._count = 0
 
     def __call__(self, number: int, _: object) -> None:
@@ -68,9 +70,16 @@ class Interrupts:
         self._count += 1
         self.terminated |= number == signal.SIGTERM
         if self._count == 2:  # noqa: PLR2004 -- the second
-            self.again.set()
+            self.again = True
         else:
             raise KeyboardInterrupt
+
+    def come_again_within(self, seconds: float) -> bool:
+        """Wait for the second signal, and return whether it has come."""
+        end = time.monotonic() + seconds
+        while not self.again and time.monotonic() < end:
+            time.sleep(0.02)
+        return self.again
 
     @contextmanager
     def handled(self) -> Iterator[None]:
@@ -158,7 +167,7 @@ def _after_interrupt(client: Client, upload: PendingUpload | None, interrupts: I
         else:
             _print("Interrupted. The upload cannot be resumed, because the cache holds no record of it.")
         _print(SECOND_CHANCE)
-        if not interrupts.again.wait(SECOND_CHANCE_SECONDS):
+        if not interrupts.come_again_within(SECOND_CHANCE_SECONDS):
             return
     outcome = give_up(client, upload)
     if outcome is GivenUp.FREED:
