@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -93,40 +94,75 @@ def test_trak_equals_formula_with_inverse_in_parameter_space(material: Material)
     np.testing.assert_allclose(trak(material, damping), expected_nN.detach(), rtol=1e-4, atol=1e-6)
 
 
-def dense_influence(model: nn.Module, material: Material, damping: float) -> torch.Tensor:
+class Stage(NamedTuple):
+    """A layer's inputs at each position, (n, T, i - 1), and its outputs, (n, T, o), as a test computed them."""
+
+    inputs_nTi: torch.Tensor
+    outputs_nTo: torch.Tensor
+
+
+def perceptron_stages(model: nn.Module, inputs: torch.Tensor) -> tuple[torch.Tensor, list[Stage]]:
+    first, last = (layer for layer in model.modules() if isinstance(layer, nn.Linear))
+    one = first(inputs)
+    hidden = torch.tanh(one)
+    logits = last(hidden)
+    return logits, [Stage(inputs[:, None], one), Stage(hidden[:, None], logits)]
+
+
+def convolution_stages(model: nn.Module, inputs: torch.Tensor) -> tuple[torch.Tensor, list[Stage]]:
+    """Apply the filters of `convolutions` patch by patch."""
+    first, last = (layer for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.Linear))
+    padded = functional.pad(inputs, (0, 0, 1, 1))
+    # Stride 2 along the columns, padding 1 along the rows, dilation 2 along the rows: rows r and r + 2, columns 2 c to 2 c + 1.
+    patches = [padded[:, :, r : r + 3 : 2, 2 * c : 2 * c + 2].flatten(1) for r in range(4) for c in range(2)]
+    inputs_nTi = torch.stack(patches, 1)
+    outputs_nTo = inputs_nTi @ first.weight.flatten(1).T + first.bias  # type: ignore[operator]
+    hidden = outputs_nTo.mT.relu().flatten(1)
+    logits = last(hidden)
+    return logits, [Stage(inputs_nTi, outputs_nTo), Stage(hidden[:, None], logits)]
+
+
+def convolutions() -> nn.Module:
+    """Return a network for images (2, 4, 4), with an activation that overwrites the outputs of the convolution."""
+    first = nn.Conv2d(2, 3, (2, 2), stride=(1, 2), padding=(1, 0), dilation=(2, 1))
+    return nn.Sequential(first, nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(24, C)).double()
+
+
+def dense_influence(model: nn.Module, stages: Any, material: Material, damping: float) -> torch.Tensor:
     """Compute the EK-FAC influence (n, N) with dense P x P matrices for each layer."""
     train, target = material.train, material.target
-    logits_nC = model(train.inputs)
+    logits_nC, of_layers = stages(model, train.inputs)
     p_nC = logits_nC.softmax(1).detach()
     every_Cn = logits_nC.log_softmax(1).T
     of_class_CnP = torch.stack([one_by_one(model, values_n) for values_n in every_Cn])
     train_nP = one_by_one(model, functional.cross_entropy(logits_nC, train.labels, reduction="none"))
-    target_NP = one_by_one(model, RECIPE.output(model(target.inputs), target.labels))
-    first, last = (layer for layer in model.modules() if isinstance(layer, nn.Linear))
-    hidden = [train.inputs, torch.tanh(first(train.inputs)).detach()]
+    target_NP = one_by_one(model, RECIPE.output(stages(model, target.inputs)[0], target.labels))
     bases, start = [], 0
-    for layer, inputs in zip((first, last), hidden, strict=True):
-        o, i = layer.weight.shape
+    for inputs, outputs in of_layers:
+        slopes = [torch.autograd.grad(values_n.sum(), outputs, retain_graph=True)[0] for values_n in every_Cn]
+        slopes_CnTo = torch.stack(slopes).reshape(C, n, -1, outputs.shape[-1])
+        inputs_nTi = torch.cat([inputs.detach(), torch.ones(*inputs.shape[:2], 1)], dim=2)
+        (o, i), T = (slopes_CnTo.shape[-1], inputs.shape[2]), inputs.shape[1]
         columns = slice(start, start + o * i + o)
         start = columns.stop
         # Autograd orders a layer's parameters as weights, then biases. The constant input is the last input, so permute the
         # Kronecker product of inputs and outputs to autograd's order.
         order = [row * (i + 1) + column for row in range(o) for column in range(i)]
         order += [row * (i + 1) + i for row in range(o)]
-        inputs_ni = torch.cat([inputs, torch.ones(n, 1)], dim=1)
-        slopes_Cno = of_class_CnP[:, :, columns][:, :, -o:]
         A, S = torch.zeros(i + 1, i + 1, dtype=torch.float64), torch.zeros(o, o, dtype=torch.float64)
         F = torch.zeros(columns.stop - columns.start, columns.stop - columns.start, dtype=torch.float64)
         for example in range(n):
-            A += torch.outer(inputs_ni[example], inputs_ni[example]) / n
+            for position in range(T):
+                A += torch.outer(inputs_nTi[example, position], inputs_nTi[example, position]) / n
             for label in range(C):
                 gradient = of_class_CnP[label, example, columns]
-                slope = slopes_Cno[label, example]
-                S += p_nC[example, label] * torch.outer(slope, slope) / n
                 F += p_nC[example, label] * torch.outer(gradient, gradient) / n
+                for slope in slopes_CnTo[label, example]:
+                    S += p_nC[example, label] * torch.outer(slope, slope) / n
         Q = torch.kron(torch.linalg.eigh(S).eigenvectors, torch.linalg.eigh(A).eigenvectors)[order]
         values = (Q.T @ F @ Q).diagonal()
         bases.append((Q, values, columns))
+    assert start == train_nP.shape[1]
     strength = damping * torch.cat([values for _, values, _ in bases]).mean()
     influence_nN = torch.zeros(n, N, dtype=torch.float64)
     for Q, values, columns in bases:
@@ -137,8 +173,27 @@ def dense_influence(model: nn.Module, material: Material, damping: float) -> tor
 
 def test_ek_fac_equals_dense_computation(material: Material) -> None:
     damping = 1e-2
-    expected_nN = torch.stack([dense_influence(model, material, damping) for model in material.models]).mean(0)
-    np.testing.assert_allclose(curvature.ek_fac(material, damping), expected_nN, rtol=1e-4, atol=1e-4)
+    dense = [dense_influence(model, perceptron_stages, material, damping) for model in material.models]
+    np.testing.assert_allclose(
+        curvature.ek_fac(material, damping), torch.stack(dense).mean(0).detach(), rtol=1e-4, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("chunk", [n, 5])
+def test_ek_fac_of_convolutions_equals_dense_computation(
+    material: Material, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(curvature, "CHUNK", chunk)
+    monkeypatch.setattr(curvature, "CHUNK_TARGETS", min(chunk, 4))
+    torch.manual_seed(0)
+    model = convolutions()
+    images = [
+        Examples(torch.randn(count, 2, 4, 4, dtype=torch.float64), torch.randint(C, (count,))) for count in (n, N)
+    ]
+    small = replace(material, models=[model], train=images[0], target=images[1])
+    torch.testing.assert_close(convolution_stages(model, images[0].inputs)[0], model(images[0].inputs))
+    dense = dense_influence(model, convolution_stages, small, 1e-2)
+    np.testing.assert_allclose(curvature.ek_fac(small, 1e-2), dense.detach(), rtol=1e-4, atol=1e-4)
 
 
 def test_ek_fac_with_large_damping_is_proportional_to_grad_dot(material: Material) -> None:
@@ -147,10 +202,20 @@ def test_ek_fac_with_large_damping_is_proportional_to_grad_dot(material: Materia
     np.testing.assert_allclose(much / np.linalg.norm(much), expected / np.linalg.norm(expected), rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("layer", [nn.LayerNorm(C), nn.Linear(C, C, bias=False)])
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.LayerNorm(C),
+        nn.Linear(C, C, bias=False),
+        nn.Sequential(nn.Unflatten(1, (C, 1, 1)), nn.Conv2d(C, C, 1, groups=C), nn.Flatten()),
+        nn.Sequential(nn.Unflatten(1, (C, 1, 1)), nn.Conv2d(C, C, 1, bias=False), nn.Flatten()),
+        nn.Sequential(nn.Unflatten(1, (C, 1, 1)), nn.Conv2d(C, C, 1, padding="same"), nn.Flatten()),
+        nn.Sequential(nn.Unflatten(1, (C, 1, 1)), nn.Conv2d(C, C, 1, padding_mode="circular"), nn.Flatten()),
+    ],
+)
 def test_ek_fac_rejects_unsupported_layers(material: Material, layer: nn.Module) -> None:
     model = nn.Sequential(nn.Linear(d, C), layer).double()
-    with pytest.raises(BundleError, match=r"linear layers with biases.*use trak"):
+    with pytest.raises(BundleError, match=r"linear layers and .* with biases.*use trak"):
         curvature.ek_fac(replace(material, models=[model]))
 
 

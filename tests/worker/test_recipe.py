@@ -36,7 +36,7 @@ def test_recipe_imports_only_torch_numpy_and_standard_library(name: str) -> None
 
 
 def test_recipe_is_loaded_by_name() -> None:
-    assert recipes.names() == ["cifar10-5k-resnet9", "digits-mlp", "fashion5k-mlp"]
+    assert recipes.names() == ["cifar10-5k-convnet", "cifar10-5k-resnet9", "digits-mlp", "fashion5k-mlp"]
     assert recipes.load("digits-mlp") is recipe
 
 

@@ -1,27 +1,37 @@
 """Influence functions with EK-FAC curvature.
 
-Legend: n training examples, N targets, C classes; of one linear layer: o outputs, i inputs including a constant 1 for the bias.
+Legend: n training examples, N targets, C classes, b and t examples and targets of a chunk, P parameters; of one layer:
+T positions, o outputs, i inputs including a constant 1 for the bias.
 """
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
 from ldsboard.manifest import BundleError
 from worker.baselines import layers
-from worker.baselines.gradients import Outer, loss
+from worker.baselines.gradients import loss
+from worker.baselines.material import Examples
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     import numpy as np
     from numpy.typing import NDArray
     from torch import nn
 
+    from worker.baselines.gradients import Function
     from worker.baselines.layers import Pass
-    from worker.baselines.material import Examples, Material
+    from worker.baselines.material import Material
 
 DAMPING = 0.5
+CHUNK = 250
+"""Examples in one forward pass: the patches of all examples at once would need gigabytes in a convolutional network."""
+CHUNK_TARGETS = 1000
+"""Targets whose gradients are held in memory at once."""
 
 
 class Eigenbasis(NamedTuple):
@@ -35,27 +45,9 @@ class Eigenbasis(NamedTuple):
     inputs_ii: torch.Tensor
     values_oi: torch.Tensor
 
-    def coordinates(self, gradients: Outer) -> Outer:
-        """Return the coordinates of the layer's gradients along the eigenvectors.
-
-        The coordinates of one gradient are again an outer product: of the transformed slopes and the transformed inputs.
-        """
-        return Outer(gradients.slopes_no @ self.outputs_oo, gradients.inputs_ni @ self.inputs_ii)
-
-    def products(self, train: Outer, target: Outer, damping: float) -> torch.Tensor:
-        """Return ``train' (curvature + damping I)^-1 target`` for every pair of a training example and a target, (n, N).
-
-        `train` and `target` hold the layer's gradients of the n training examples and of the N targets.
-        """
-        train, target = self.coordinates(train), self.coordinates(target)
-        products_nN = torch.zeros(len(train.slopes_no), len(target.slopes_no), dtype=train.slopes_no.dtype)
-        # Loop over outputs, since a computation for all outputs at once would need n x o x i numbers.
-        for slope_n, target_slope_N, values_i in zip(
-            train.slopes_no.T, target.slopes_no.T, self.values_oi, strict=True
-        ):
-            along_inputs_nN = (train.inputs_ni / (values_i + damping)) @ target.inputs_ni.T
-            products_nN += slope_n[:, None] * target_slope_N * along_inputs_nN
-        return products_nN
+    def coordinates(self, slopes_bTo: torch.Tensor, inputs_bTi: torch.Tensor) -> torch.Tensor:
+        """Return the coordinates of the layer's gradients along the eigenvectors, (b, o i)."""
+        return ((slopes_bTo @ self.outputs_oo).mT @ (inputs_bTi @ self.inputs_ii)).flatten(1)
 
 
 def ek_fac(material: Material, damping: float = DAMPING) -> NDArray[np.float32]:
@@ -64,8 +56,9 @@ def ek_fac(material: Material, damping: float = DAMPING) -> NDArray[np.float32]:
     The score is ``-grad margin(target)' (G + lambda I)^-1 grad loss(example)``. G is the Gauss-Newton matrix of the mean loss,
     approximated by EK-FAC (George et al. 2018, "Fast Approximate Natural Gradient Descent in a Kronecker-factored Eigenbasis";
     Grosse et al. 2023, "Studying Large Language Model Generalization with Influence Functions", section 2.2). G has one block for
-    each layer and is zero elsewhere. The eigenvectors of a block come from its Kronecker factors. The eigenvalues are the exact
-    second moments of the gradients along these eigenvectors.
+    each layer and is zero elsewhere. The eigenvectors of a block come from its Kronecker factors: the second moments of slopes
+    and of inputs, summed over positions (for convolutions: Grosse and Martens 2016, "A Kronecker-factored Approximate Fisher
+    Matrix for Convolution Layers"). The eigenvalues are the exact second moments of the gradients along these eigenvectors.
 
     Parameters
     ----------
@@ -77,58 +70,108 @@ def ek_fac(material: Material, damping: float = DAMPING) -> NDArray[np.float32]:
     Raises
     ------
     BundleError
-        The model has parameters outside linear layers with biases, or does not use each layer exactly once for each example.
+        The model has parameters outside linear layers and convolutions with biases, or does not use each of these layers exactly
+        once for each example.
 
     Notes
     -----
-    Each model needs C + 2 backward passes and, for each layer, o matrix products of (n, i) with (i, N).
+    Each model needs 2 C + 2 backward passes, matrix products of (n, P) with (P, N), and in layers with T > 1 also C products of
+    (o, T) with (T, i) for each example.
     """
     scores_nN = torch.zeros(len(material.train.labels), len(material.target.labels))
     for model in material.models:
-        train, target = _run_forward(model, material.train), _run_forward(model, material.target)
-        slopes = train.backward(loss(train.logits_nC, material.train.labels))
-        target_slopes = target.backward(material.recipe.output(target.logits_nC, material.target.labels))
-        bases = eigenbases(train)
-        typical = float(torch.cat([basis.values_oi.flatten() for basis in bases]).mean())
-        for layer, basis in enumerate(bases):
-            train_layer = Outer(slopes[layer], train.inputs[layer])
-            target_layer = Outer(target_slopes[layer], target.inputs[layer])
-            scores_nN -= basis.products(train_layer, target_layer, damping * typical)
+        bases = eigenbases(model, material.train)
+        values_P = torch.cat([basis.values_oi.flatten() for basis in bases])
+        curvature_P = values_P + damping * values_P.mean()
+        targets = _chunks(material.target, CHUNK_TARGETS)
+        for scores_nt, target in zip(torch.split(scores_nN, CHUNK_TARGETS, dim=1), targets, strict=True):
+            target_tP = torch.cat(list(_coordinates(model, bases, material.recipe.output, target))) / curvature_P
+            train_bPs = _coordinates(model, bases, loss, material.train)
+            for scores_bt, train_bP in zip(torch.split(scores_nt, CHUNK), train_bPs, strict=True):
+                scores_bt.sub_(train_bP @ target_tP.T)
     scores: NDArray[np.float32] = (scores_nN / len(material.models)).numpy()
     return scores
 
 
-def _run_forward(model: nn.Module, examples: Examples) -> Pass:
-    """Return the forward pass of a model; raise BundleError if `layers.run_forward` does not support the model."""
-    forward = layers.run_forward(model, examples)
-    if forward is None:
-        raise BundleError(
-            "EK-FAC supports only models of linear layers with biases, each used once for an example. This model has other "
-            "parameters or uses a layer twice; use trak instead."
-        )
-    return forward
-
-
-def eigenbases(train: Pass) -> list[Eigenbasis]:
+def eigenbases(model: nn.Module, train: Examples) -> list[Eigenbasis]:
     """Return, for every layer, the eigenvectors and eigenvalues of its curvature on the training examples.
 
     The curvature is an expectation over labels with the probabilities that the model predicts. It is computed as a sum over all
     C classes instead of from sampled labels, so the result is deterministic.
     """
-    log_p_nC = train.logits_nC.log_softmax(dim=1)
-    p_nC = log_p_nC.detach().exp()
-    slopes = [train.backward(log_p_n) for log_p_n in log_p_nC.unbind(1)]
-    return [
-        _eigenbasis(inputs_ni, [of_class[layer] for of_class in slopes], p_nC)
-        for layer, inputs_ni in enumerate(train.inputs)
-    ]
+    n = len(train.labels)
+    inputs_ii = _total([_second_moment(inputs) for inputs in forward.inputs] for forward in _passes(model, train))
+    slopes_oo = _total(
+        [_second_moment(slopes) for slopes in _class_slopes(forward)] for forward in _passes(model, train)
+    )
+    vectors = [(_eigenvectors(a / n), _eigenvectors(b / n)) for a, b in zip(slopes_oo, inputs_ii, strict=True)]
+    energies_oi = _total(
+        [
+            _energy(slopes @ outputs_oo, inputs @ inputs_ii)
+            for slopes, inputs, (outputs_oo, inputs_ii) in zip(
+                _class_slopes(forward), forward.inputs, vectors, strict=True
+            )
+        ]
+        for forward in _passes(model, train)
+    )
+    return [Eigenbasis(*both, energy_oi / n) for both, energy_oi in zip(vectors, energies_oi, strict=True)]
 
 
-def _eigenbasis(inputs_ni: torch.Tensor, slopes: list[torch.Tensor], p_nC: torch.Tensor) -> Eigenbasis:
-    slopes_Cno = torch.stack(slopes)
-    weights_Cn1 = p_nC.T.unsqueeze(2) / len(inputs_ni)
-    moment_oo = torch.einsum("cno,cnp->op", slopes_Cno * weights_Cn1, slopes_Cno)
-    outputs_oo = torch.linalg.eigh(moment_oo).eigenvectors
-    inputs_ii = torch.linalg.eigh(inputs_ni.T @ inputs_ni / len(inputs_ni)).eigenvectors
-    energy_no = ((slopes_Cno @ outputs_oo).square() * weights_Cn1).sum(0)
-    return Eigenbasis(outputs_oo, inputs_ii, energy_no.T @ (inputs_ni @ inputs_ii).square())
+def _class_slopes(forward: Pass) -> list[torch.Tensor]:
+    """Return the slopes (C, b, T, o) of the log-probability of every class, times the square root of the probability."""
+    log_p_bC = forward.logits_nC.log_softmax(dim=1)
+    roots_Cb11 = log_p_bC.detach().mul(0.5).exp().T[:, :, None, None]
+    of_classes = [forward.backward(log_p_b) for log_p_b in log_p_bC.unbind(1)]
+    return [torch.stack(of_layer) * roots_Cb11 for of_layer in zip(*of_classes, strict=True)]
+
+
+def _eigenvectors(moment: torch.Tensor) -> torch.Tensor:
+    vectors: torch.Tensor = torch.linalg.eigh(moment).eigenvectors
+    return vectors
+
+
+def _second_moment(vectors: torch.Tensor) -> torch.Tensor:
+    """Return the sum of the outer products of the vectors along the last axis with themselves."""
+    rows = vectors.flatten(0, -2)
+    return rows.T @ rows
+
+
+def _energy(slopes_CbTo: torch.Tensor, inputs_bTi: torch.Tensor) -> torch.Tensor:
+    """Return the sum over classes and examples of the squared gradients, (o, i)."""
+    if inputs_bTi.shape[1] == 1:  # the square of a single product is the product of the squares
+        return slopes_CbTo[:, :, 0].square().sum(0).T @ inputs_bTi[:, 0].square()
+    return _total([(slopes_bTo.mT @ inputs_bTi).square().sum(0)] for slopes_bTo in slopes_CbTo)[0]
+
+
+def _total(parts: Iterable[list[torch.Tensor]]) -> list[torch.Tensor]:
+    """Add the tensors at the same place of all lists."""
+    return reduce(lambda total, part: [a.add_(b) for a, b in zip(total, part, strict=True)], parts)
+
+
+def _coordinates(
+    model: nn.Module, bases: list[Eigenbasis], function: Function, examples: Examples
+) -> Iterator[torch.Tensor]:
+    """Yield the coordinates of the gradients of a function of logits and labels, (b, P), for chunks of the examples."""
+    for forward, labels_b in zip(_passes(model, examples), torch.split(examples.labels, CHUNK), strict=True):
+        slopes = forward.backward(function(forward.logits_nC, labels_b))
+        yield torch.cat(
+            [basis.coordinates(*each) for basis, *each in zip(bases, slopes, forward.inputs, strict=True)], dim=1
+        )
+
+
+def _passes(model: nn.Module, examples: Examples) -> Iterator[Pass]:
+    """Yield forward passes over chunks of the examples; raise BundleError if `layers.run_forward` does not support the model."""
+    for chunk in _chunks(examples, CHUNK):
+        forward = layers.run_forward(model, chunk, positions=True)
+        if forward is None:
+            raise BundleError(
+                "EK-FAC supports only models of linear layers and two-dimensional convolutions with biases, each used once for "
+                "an example; a convolution must have no groups, and a number of zeros as padding. This model has other "
+                "parameters or uses a layer twice; use trak instead."
+            )
+        yield forward
+
+
+def _chunks(examples: Examples, size: int) -> Iterator[Examples]:
+    for inputs, labels in zip(torch.split(examples.inputs, size), torch.split(examples.labels, size), strict=True):
+        yield Examples(inputs, labels)

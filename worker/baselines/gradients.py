@@ -91,7 +91,7 @@ def gradients(model: nn.Module, function: Function, examples: Examples) -> Gradi
         gradients_np = per_example(model, function, examples)
         return Gradients([Outer(gradients_np, torch.ones(len(gradients_np), 1, dtype=gradients_np.dtype))])
     slopes = forward.backward(function(forward.logits_nC, examples.labels))
-    return Gradients([Outer(*layer) for layer in zip(slopes, forward.inputs, strict=True)])
+    return Gradients([Outer(a[:, 0], b[:, 0]) for a, b in zip(slopes, forward.inputs, strict=True)])
 
 
 def per_example(model: nn.Module, function: Function, examples: Examples) -> torch.Tensor:
