@@ -154,6 +154,11 @@ bench: $(VENV)/.dev $(VENV)/.references ## compare the speed of scoring, service
 	$(BIN)/python -m tests.bench.pages
 	$(BIN)/python -m worker bench
 
+# CIFAR-10 has no licence, so its benchmark is compared only if LDSBOARD_CIFAR10 names a copy of the images.
+gpu-check: $(VENV)/.run ## on a new GPU: train models of the shipped benchmarks, and compare them with the shipped ones; ARGS=
+	$(BIN)/python -m worker check --device cuda $(ARGS) \
+	  benchmarks/fashion5k-mlp $(if $(LDSBOARD_CIFAR10),$(wildcard benchmarks/cifar10-*))
+
 bench-large: $(VENV)/.dev ## measure 10,000 subsets of 50,000 training examples (ARGS=10000 sets the number of targets), and boards of 5,000 entries
 	$(BIN)/python -m tests.bench.large $(ARGS)
 	$(BIN)/python -m tests.bench.boards
@@ -187,4 +192,4 @@ lock: ## renew docker/server-requirements.txt from constraints.txt, with the has
 clean: ## remove the environment and all caches; keep the data in .ldsboard
 	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info build dist ldsboard/core/_sums.*
 
-.PHONY: help system setup references docs demo serve test test-fast test-slow test-all coverage check bench bench-large sanitize siege load chaos screenshots readme lock clean
+.PHONY: help system setup references docs demo serve test test-fast test-slow test-all coverage check bench gpu-check bench-large sanitize siege load chaos screenshots readme lock clean

@@ -1,4 +1,4 @@
-"""Command line of the trainer: ``python -m worker train | remake | gather | baseline | bench``."""
+"""Command line of the trainer: ``python -m worker train | remake | gather | baseline | bench | check``."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from ldsboard.core.ceiling import ceiling_text
 from ldsboard.manifest import BundleError
-from worker import bench, cluster, data, device, gathering, recipes
+from worker import cluster, device, gathering, recipes
 from worker.baselines.command import baseline
 from worker.campaign import Campaign
-from worker.choice import AUTO, candidates, fastest
+from worker.choice import AUTO
 from worker.data import DataError
+from worker.measuring import check, show_bench
 from worker.memory import OutOfMemory
+from worker.options import Device, choose_engine, console, device_kind
 from worker.outliers import outliers
 from worker.plan import CONFIGURATION, Configuration, ConfigurationError, Plan
 from worker.processes import ProcessError
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from worker.campaign import ShardTrainer
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
-console = Console(stderr=True, markup=False, highlight=False)
 DEFAULTS = Plan("")
 
 ShardSize = Annotated[
@@ -55,7 +55,6 @@ Gpus = Annotated[
 Processes = Annotated[
     int, typer.Option(min=0, help="Number of one-thread training processes; 0: one for each CPU core or each GPU.")
 ]
-Device = Annotated[str, typer.Option("--device", help="cpu, cuda, or auto: cuda if this machine has a GPU, else cpu.")]
 
 
 @app.command()
@@ -105,7 +104,7 @@ def train(
     ] = None,
 ) -> None:
     """Train the models of a benchmark, then write the benchmark. Ctrl-C finishes the running shards and stops."""
-    recipe_module, kind = recipes.load(recipe), _device_kind(on, ray, gpus)
+    recipe_module, kind = recipes.load(recipe), device_kind(on, ray, gpus)
     if (out / CONFIGURATION).exists():
         started = Configuration.read(out).plan
         engine = started.engine if engine in {None, AUTO} else engine
@@ -113,7 +112,7 @@ def train(
     together = recipe_module.GROUP if group is None else group
     plan = Plan(recipe, version, split, public, ranking, runs, together, recipe_module.ENGINE, public_seed)
     if engine == AUTO or (engine, group, kind) == (None, None, device.GPU):
-        plan = _choose_engine(plan, kind, group)
+        plan = choose_engine(plan, kind, group)
     elif engine:
         plan = replace(plan, engine=engine)
     train_shards = _shard_trainer(kind, processes, ray, gpus)
@@ -154,34 +153,6 @@ def remake_benchmark(
     hidden_seed = f"{seed.seed:032x}" if seed else None
     train_shards = _shard_trainer(kind, processes, ray, gpus)
     _run(Campaign(out, recipes.load, train_shards, console, shard_size, shards, kind), plan, hidden_seed)
-
-
-def _device_kind(on: str, ray: str, gpus: int) -> str:
-    if on not in (device.AUTO, *device.KINDS):
-        raise ConfigurationError(f"expected the device {device.AUTO}, {' or '.join(device.KINDS)}, got {on!r}")
-    if on == device.GPU and device.best_kind() != device.GPU:
-        raise ConfigurationError("torch finds no GPU. Train on the CPU, or install torch with CUDA.")
-    if on == device.GPU and ray and not gpus:
-        raise ConfigurationError("With --ray and --device cuda, set --gpus-per-shard to at least 1.")
-    if on == device.AUTO and ray and gpus and device.best_kind() != device.GPU:
-        raise ConfigurationError(
-            "This machine has no GPU, but the configuration must name the cluster's GPU. Start from a machine with the same GPU "
-            "as the cluster's, or train on CPU cores with --gpus-per-shard 0."
-        )
-    if on == device.AUTO:
-        return device.CPU if ray and not gpus else device.best_kind()
-    return on
-
-
-def _choose_engine(plan: Plan, kind: str, group: int | None) -> Plan:
-    recipe_module = recipes.load(plan.recipe)
-    tried = []
-    for candidate in candidates(plan, recipe_module, data.load(recipe_module.DATASET), kind, group):
-        console.print(f"  {candidate}", soft_wrap=True)
-        tried.append(candidate)
-    chosen = fastest(tried)
-    console.print(f"The fastest is {chosen.engine}, K = {chosen.group}.", soft_wrap=True)
-    return replace(plan, engine=chosen.engine, group=chosen.group)
 
 
 def _shard_trainer(kind: str, processes: int, ray: str, gpus: int) -> ShardTrainer:
@@ -245,30 +216,8 @@ def gather(
 app.command()(baseline)
 
 
-@app.command("bench")
-def show_bench(
-    names: Annotated[
-        list[str] | None, typer.Argument(metavar="[RECIPE]...", help="Recipes to time. Default: both MLP recipes.")
-    ] = None,
-    group: Annotated[
-        int | None, typer.Option(min=1, help="Models that train at once (K). Default: the recipe's GROUP.")
-    ] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="How often each loop is timed; loops take turns.")] = 3,
-    steps: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            help="Time only this many first steps of each model; 0: whole training with margins. Default: 0, or on a "
-            "CPU 1 for recipes that the vmapped engine supports.",
-        ),
-    ] = None,
-    on: Device = device.AUTO,
-) -> None:
-    """Compare the speed of every engine and of a notebook's training loop."""
-    kind = _device_kind(on, "", 0)
-    for name in names or bench.RECIPES:
-        setup = bench.Setup(name, group, kind, steps)
-        typer.echo(bench.table(setup, bench.compare(setup, rounds)) + "\n")
+app.command("bench")(show_bench)
+app.command()(check)
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from worker.data import Dataset
     from worker.models import Recipe
 
 
@@ -64,13 +65,7 @@ def remake(
     manifest = Manifest.read(path)
     plan = _plan(manifest, path, recipe_path)
     recipe = load(plan.recipe)
-    if sha256(recipe_file(recipe).read_bytes()).hexdigest() != manifest.files.get("kit/recipe.py"):
-        raise ConfigurationError(
-            f"The recipe {plan.recipe} differs from the kit's recipe, whose sha256 is in {path}. "
-            "Use the LDSBoard version that made the benchmark."
-        )
-    if json.loads(json.dumps(data.load(recipe.DATASET).for_manifest())) != manifest.dataset:
-        raise ConfigurationError(f"The data set {recipe.DATASET} differs from the data set that {path} describes.")
+    require_same(recipe, data.load(recipe.DATASET), manifest, path)
     hidden = None
     if plan.split == "protected":
         file = hidden_file or benchmark / HIDDEN
@@ -82,6 +77,17 @@ def remake(
     kind = device.kind_of(manifest.provenance)
     now = device.arithmetic(kind, has_convolutions=has_convolutions(recipe.build()))
     return Remake(plan, hidden, _differences(manifest.provenance, now), kind)
+
+
+def require_same(recipe: Recipe, dataset: Dataset, manifest: Manifest, path: Path) -> None:
+    """Raise ConfigurationError if a recipe or a data set is not that of the manifest at `path`."""
+    if sha256(recipe_file(recipe).read_bytes()).hexdigest() != manifest.files.get("kit/recipe.py"):
+        raise ConfigurationError(
+            f"The recipe {recipe.NAME} differs from the kit's recipe, whose sha256 is in {path}. "
+            "Use the LDSBoard version that made the benchmark."
+        )
+    if json.loads(json.dumps(dataset.for_manifest())) != manifest.dataset:
+        raise ConfigurationError(f"The data set {recipe.DATASET} differs from the data set that {path} describes.")
 
 
 def _plan(manifest: Manifest, path: Path, recipe_path: str | None) -> Plan:
