@@ -29,11 +29,20 @@ if TYPE_CHECKING:
     from app.settings import Settings
 
 BENCHMARK = "digits-mlp"
-PRACTICE = "fashion5k-mlp"
 SHIPPED = Path(__file__).parents[2] / "benchmarks"
 BASELINES = ("random", "similarity", "datamodel", "grad-dot", "trak", "ek-fac")
 OWNER = "baselines"
 START_TIMEOUT_SECONDS = 60.0
+
+
+def practice_boards() -> list[str]:
+    """Return the names of the benchmarks whose ground truth is shipped."""
+    return sorted(file.parents[1].name for file in SHIPPED.glob("*/public/benchmark.json"))
+
+
+def has_images(board: str) -> bool:
+    """Return whether the images of a shipped benchmark are shipped too, or are CIFAR-10 and the user has named a copy."""
+    return (SHIPPED / board / "public" / "train_images.npy").exists() or "LDSBOARD_CIFAR10" in os.environ
 
 
 class ServerStartError(Exception):
@@ -46,7 +55,7 @@ class ServerStartError(Exception):
 
 @dataclass(frozen=True)
 class Demo:
-    """The steps of the demo: publish two benchmarks, run the server, submit baselines and show the leaderboards."""
+    """The steps of the demo: publish the benchmarks, run the server, submit baselines and show the leaderboards."""
 
     settings: Settings
     database: Database
@@ -58,7 +67,7 @@ class Demo:
         return f"http://localhost:{self.port}"
 
     def prepare(self) -> None:
-        """Train and publish `BENCHMARK`; publish `PRACTICE`, whose ground truth is shipped. Skip what is already published."""
+        """Train and publish `BENCHMARK`; publish the shipped practice boards. Skip what is already published."""
         with self.database.read() as session:
             published = set(session.scalars(select(Benchmark.name)))
         if BENCHMARK not in published:
@@ -68,8 +77,9 @@ class Demo:
             )
             _run("-m", "worker", "train", BENCHMARK, "--out", str(folder))
             self._publish(folder)
-        if PRACTICE not in published:
-            self._publish(SHIPPED / PRACTICE)
+        for board in practice_boards():
+            if board not in published:
+                self._publish(SHIPPED / board)
 
     def _publish(self, folder: Path) -> None:
         with publishing.prepare(self.settings.benchmarks_dir, folder) as made, self.database.write() as session:
@@ -151,7 +161,7 @@ class Demo:
     def greet(self, token: str) -> None:
         """Print the leaderboards that have entries, and the next steps, which contain the token."""
         environment = os.environ | {"LDSBOARD_SERVER": self.address}
-        for board in (BENCHMARK, PRACTICE):
+        for board in (BENCHMARK, *practice_boards()):
             if self.rows(board):
                 command = [sys.executable, "-m", "ldsboard.cli", "leaderboard", board]
                 subprocess.run(command, env=environment, check=True)
@@ -161,11 +171,17 @@ class Demo:
         typer.echo(f"To submit a file (here the scores of a baseline, with the token of the user {OWNER}):\n")
         typer.echo(f"  curl -T {scores} -H 'Authorization: Bearer {token}' \\")
         typer.echo(f"    '{self.address}/api/v1/benchmarks/{BENCHMARK}/submissions?method=my-method'\n")
-        if not self.rows(PRACTICE):
-            typer.echo(
-                f"The practice board {PRACTICE} is empty. To submit the baselines to it, stop the server, and run: "
-                f"{program('python')} -m app demo --all --port {self.port}"
-            )
+        again = f"{program('python')} -m app demo --all --port {self.port}"
+        for board in practice_boards():
+            if not self.rows(board):
+                copy = (
+                    ""
+                    if has_images(board)
+                    else ", set LDSBOARD_CIFAR10 to your copy of CIFAR-10, as it ships no images"
+                )
+                typer.echo(
+                    f"The practice board {board} is empty. To submit the baselines to it, stop the server{copy}, and run: {again}"
+                )
         typer.echo("Press Ctrl-C to stop the server. The data folder is kept.")
 
     def write_table(self, readme: Path, board: str) -> None:
@@ -219,16 +235,17 @@ def demo(
     *,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8000,
     everything: Annotated[
-        bool, typer.Option("--all", help="Submit the baselines to the practice board too; takes some minutes more.")
+        bool, typer.Option("--all", help="Submit the baselines to the practice boards too; takes some minutes more.")
     ] = False,
     table: Annotated[
         Path | None, typer.Option(help="Write the leaderboards into this file, then exit.", show_default=False)
     ] = None,
 ) -> None:
-    """Publish two benchmarks, submit six baselines to the first benchmark, and serve the site until Ctrl-C.
+    """Publish some benchmarks, submit six baselines to the first benchmark, and serve the site until Ctrl-C.
 
-    The demo trains the models of the first benchmark. The ground truth of the second benchmark, a practice board, is shipped.
-    Steps that an earlier demo finished are left out. With --table, the command ends once the leaderboards are written.
+    The demo trains the models of the first benchmark. The ground truth of the others, practice boards, is shipped. With --all,
+    boards that ship no images get baselines if LDSBOARD_CIFAR10 names a copy of CIFAR-10. Steps that an earlier demo finished are
+    left out. With --table, the command ends once the leaderboards are written.
     """
     listen("127.0.0.1", port).close()
     status = 0
@@ -238,7 +255,8 @@ def demo(
             steps.prepare()
             token = steps.token()
             with steps.serving() as server:
-                for board in (BENCHMARK, PRACTICE) if everything else (BENCHMARK,):
+                others = [board for board in practice_boards() if everything and has_images(board)]
+                for board in (BENCHMARK, *others):
                     steps.submit_baselines(token, board)
                     if table is not None:
                         steps.write_table(table, board)

@@ -17,7 +17,7 @@ from app import data_lock
 from app.__main__ import cli
 from app.cli import demo as steps
 from app.cli.common import listen
-from app.cli.demo import BENCHMARK, PRACTICE, markers
+from app.cli.demo import BENCHMARK, markers
 from app.settings import Settings
 from tests.app.benchmarks import write_benchmark
 from tests.app.ports import reserved_port
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from tests.app.benchmarks import Example
 
+PRACTICE, WITHOUT_IMAGES = "fashion5k-mlp", "cifar10-5k-convnet"
 NOISE = {"random": 30.0, "similarity": 0.3}
 """The baselines of this demo, and the noise added to the true effects to get their scores."""
 
@@ -57,11 +58,14 @@ class FakeTrainer:
 @pytest.fixture
 def trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeTrainer:
     fake = FakeTrainer(write_benchmark(tmp_path / "made", BENCHMARK))
-    shipped = write_benchmark(tmp_path / "shipped", PRACTICE, split="open")
+    for name, pictures in ((PRACTICE, (4, 4)), (WITHOUT_IMAGES, ())):
+        made = write_benchmark(tmp_path / f"made-{name}", name, split="open", pictures=pictures)
+        shutil.copytree(made.folder, tmp_path / "shipped" / name)
+    monkeypatch.delenv("LDSBOARD_CIFAR10", raising=False)
     monkeypatch.setattr(steps, "_run", fake)
     monkeypatch.setattr(steps, "BASELINES", tuple(NOISE))
     monkeypatch.setattr(steps.Demo.submit_baselines, "__defaults__", (tuple(NOISE),))
-    monkeypatch.setattr(steps, "SHIPPED", shipped.folder.parent)
+    monkeypatch.setattr(steps, "SHIPPED", tmp_path / "shipped")
     monkeypatch.setenv("LDSBOARD_DATA_DIR", str(tmp_path / "data"))
     return fake
 
@@ -76,7 +80,9 @@ def _demo(port: int, *options: str) -> Result:
     return CliRunner().invoke(cli, ["demo", "--port", str(port), *options], catch_exceptions=False)
 
 
-def test_demo_runs_all_steps_once_and_repeats_none(trainer: FakeTrainer, tmp_path: Path, port: int) -> None:
+def test_demo_runs_all_steps_once_and_repeats_none(
+    trainer: FakeTrainer, tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     readme = tmp_path / "README.md"
     readme.write_text("\n".join(["Before", *markers(BENCHMARK), "between", *markers(PRACTICE), "after"]))
     first = _demo(port, "--all", "--table", str(readme))
@@ -100,6 +106,12 @@ def test_demo_runs_all_steps_once_and_repeats_none(trainer: FakeTrainer, tmp_pat
     assert trainer.commands == []
     assert (token.read_text(), readme.read_text()) == (first_token, text)
 
+    monkeypatch.setenv("LDSBOARD_CIFAR10", str(tmp_path))  # the images of the other practice board
+    readme.write_text("\n".join([text, *markers(WITHOUT_IMAGES)]))
+    assert _demo(port, "--all", "--table", str(readme)).exit_code == 0
+    assert trainer.commands == each
+    assert "| 1 | `similarity` |" in readme.read_text().partition(markers(WITHOUT_IMAGES)[0])[2]
+
 
 @pytest.mark.slow
 def test_demo_prints_example_command_while_server_runs(
@@ -118,7 +130,13 @@ def test_demo_prints_example_command_while_server_runs(
     token = (Settings().data_dir / "demo-token").read_text()
     assert f"export LDSBOARD_SERVER=http://localhost:{port} LDSBOARD_TOKEN={token}" in result.output
     assert f"'http://localhost:{port}/api/v1/benchmarks/{BENCHMARK}/submissions?method=my-method'" in result.output
-    assert f"The practice board {PRACTICE} is empty" in result.output
+    again = f"python -m app demo --all --port {port}\n"
+    assert f"{PRACTICE} is empty. To submit the baselines to it, stop the server, and run: " in result.output
+    assert (
+        f"{WITHOUT_IMAGES} is empty. To submit the baselines to it, stop the server, set LDSBOARD_CIFAR10 to"
+        in result.output
+    )
+    assert result.output.count(again) == 2
     assert "similarity" in capfd.readouterr().out  # the leaderboard, printed by a subprocess
     assert trainer.commands[-1] == "ldsboard.cli submit"
 
