@@ -13,13 +13,15 @@ from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from scipy import stats
 
 from ldsboard.bundle import Bundle
 from ldsboard.manifest import MANIFEST, BundleError
 from worker import bench, device
 from worker.engines import ENGINES, check_engine
+from worker.memory import is_out_of_memory
 from worker.plan import ConfigurationError
-from worker.remaking import require_same
+from worker.remaking import require_same_data, require_same_recipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,25 +31,26 @@ if TYPE_CHECKING:
 
     from worker.models import Recipe
 
-LIMIT = 4.0
-"""Standard errors of a difference that are accepted. Of 40 subsets, one comparison in 4,000 exceeds the limit by chance."""
+FALSE_ALARMS = 1 / 4000
+"""Share of comparisons of models trained alike that report a difference, by chance."""
 
 FEWEST_SUBSETS = 10
 """With fewer subsets, the standard errors are too uncertain."""
 
 
 class Comparison(NamedTuple):
-    """A statistic of the new models and of the published models, and the standard error of the difference."""
+    """A statistic of the new models and of the published models, and the standard error of the difference over K subsets."""
 
     name: str
     new: float
     published: float
     error: float
+    K: int
 
     @property
     def agrees(self) -> bool:
-        """Whether the difference is at most `LIMIT` standard errors."""
-        return abs(self.new - self.published) <= LIMIT * self.error
+        """Whether the difference is within the standard errors that Student's t, K - 1, exceeds in `FALSE_ALARMS` of cases."""
+        return bool(abs(self.new - self.published) <= stats.t.isf(FALSE_ALARMS / 2, self.K - 1) * self.error)
 
     def __str__(self) -> str:
         verdict = "agrees" if self.agrees else "DIFFERS"
@@ -69,6 +72,19 @@ class Speed(NamedTuple):
     share_of_peak: float
 
 
+class Found(NamedTuple):
+    """Comparisons of the new models, their speed, and how many of them diverged: have margins that are not finite."""
+
+    comparisons: list[Comparison]
+    speed: Speed
+    diverged: int
+
+    @property
+    def agrees(self) -> bool:
+        """Whether no model diverged, and all comparisons agree."""
+        return not self.diverged and all(comparison.agrees for comparison in self.comparisons)
+
+
 def compare(new_KN: NDArray[np.float32], published_KRN: NDArray[np.float32]) -> list[Comparison]:
     """Compare the margins of one new model for each of K subsets with those of R published runs on the same subsets.
 
@@ -84,7 +100,7 @@ def compare(new_KN: NDArray[np.float32], published_KRN: NDArray[np.float32]) -> 
     K = len(new)
     found = _agreements(new, published)
     without_K = [np.subtract(*_agreements(np.delete(new, k, 0), np.delete(published, k, 0))) for k in range(K)]
-    agreement = Comparison("agreement", *found, float(np.sqrt((K - 1) * np.var(without_K))))
+    agreement = Comparison("agreement", *found, float(np.sqrt((K - 1) * np.var(without_K))), K)
     return [
         agreement,
         _paired("mean margin", new.mean(1), published.mean(2).mean(1)),
@@ -102,12 +118,12 @@ def _correlation(a_KN: NDArray[np.float64], b_KN: NDArray[np.float64]) -> float:
     """Return the correlation over subsets, averaged over targets; 0 for targets whose margins do not vary."""
     a_KN, b_KN = a_KN - a_KN.mean(0), b_KN - b_KN.mean(0)
     lengths_N = np.sqrt((a_KN**2).sum(0) * (b_KN**2).sum(0))
-    return float(np.divide((a_KN * b_KN).sum(0), lengths_N, out=np.zeros_like(lengths_N), where=lengths_N > 0).mean())
+    return float(np.divide((a_KN * b_KN).sum(0), lengths_N, out=np.zeros_like(lengths_N), where=lengths_N != 0).mean())
 
 
 def _paired(name: str, new_K: NDArray[np.float64], published_K: NDArray[np.float64]) -> Comparison:
     error = (new_K - published_K).std(ddof=1) / np.sqrt(len(new_K))
-    return Comparison(name, float(new_K.mean()), float(published_K.mean()), float(error))
+    return Comparison(name, float(new_K.mean()), float(published_K.mean()), float(error), len(new_K))
 
 
 class Retraining:
@@ -118,48 +134,57 @@ class Retraining:
     folder
         Folder of the benchmark.
     load
-        Loads a recipe by name.
+        Loads a recipe by name or path.
     subsets
         How many subsets (K) to train a model on.
     kind
         Kind of device.
+    recipe
+        Path of a recipe file; None: the recipe that the manifest names.
 
     Raises
     ------
     BundleError
-        The benchmark is incomplete, has fewer subsets than `subsets`, or only one run.
+        The benchmark is incomplete, has fewer subsets than `subsets`, only one run, or no public seed.
     ConfigurationError
         `subsets` is below `FEWEST_SUBSETS`, or the recipe or the data set is not that of the benchmark.
     DataError
         The data set of the recipe cannot be loaded.
     """
 
-    def __init__(self, folder: Path, load: Callable[[str], Recipe], subsets: int, kind: str) -> None:
+    def __init__(
+        self, folder: Path, load: Callable[[str], Recipe], subsets: int, kind: str, recipe: str | None = None
+    ) -> None:
         bundle = Bundle.open(folder)
-        self.manifest = bundle.manifest
+        manifest, path = bundle.manifest, folder / "public" / MANIFEST
         if subsets < FEWEST_SUBSETS:
             raise ConfigurationError(f"expected at least {FEWEST_SUBSETS} subsets, got {subsets}")
-        if self.manifest.subsets["public"] < subsets:
+        if manifest.public_seed is None:
             raise BundleError(
-                f"{folder} has {self.manifest.subsets['public']} public subsets, so no new models can be trained on {subsets}."
+                f"{path} has no public seed, because the subsets were imported: no model can be trained alike."
             )
-        if self.manifest.runs < 2 or self.manifest.public_seed is None:  # noqa: PLR2004 -- agreement needs two runs
-            raise BundleError(f"The models of {folder} cannot be compared: it has one run, or no public seed.")
-        name = str(self.manifest.recipe["name"])
+        if manifest.runs < 2:  # noqa: PLR2004 -- agreement needs two runs
+            raise BundleError(f"{folder} has one run of each subset, so the agreement of its runs is unknown.")
+        if manifest.subsets["public"] < subsets:
+            raise BundleError(
+                f"{folder} has {manifest.subsets['public']} public subsets. Use --subsets {manifest.subsets['public']} or less."
+            )
+        name = recipe or str(manifest.recipe["name"])
+        require_same_recipe(load(name), manifest, path)
         self.setup = bench.Setup(name, None, kind)
-        require_same(load(name), self.setup.trainer.data, self.manifest, folder / "public" / MANIFEST)
-        seed, new_run = self.manifest.public_seed, self.manifest.runs
+        require_same_data(self.setup.trainer.data, manifest, path)
+        seed, new_run = manifest.public_seed, manifest.runs
         self._seeds = [(seed, subset, new_run) for subset in range(subsets)]
         self._examples = [np.flatnonzero(mask) for mask in bundle.masks_Mn[:subsets]]
         self._published_KRN = bundle.margins_MRN[:subsets]
 
-    def run(self, engine: str, group: int) -> tuple[list[Comparison], Speed]:
+    def run(self, engine: str, group: int) -> Found:
         """Train the new models with an engine, `group` models at a time; compare them, and time the training.
 
         Raises
         ------
         ConfigurationError
-            The engine cannot train the recipe.
+            The engine cannot train the recipe, or memory runs out.
         """
         trainer, kind = self.setup.trainer, self.setup.kind
         try:
@@ -168,10 +193,22 @@ class Retraining:
             raise ConfigurationError(str(error)) from error
         trainer.engine = ENGINES[engine]
         clock = time.process_time if kind == device.CPU else time.perf_counter
-        margins, start = [], clock()
-        for first in range(0, len(self._seeds), group):
-            some = slice(first, first + group)
-            margins.append(trainer.evaluate(trainer.train(self._seeds[some], self._examples[some])).margins_KN)
+        try:
+            if kind == device.GPU:
+                self._margins(slice(group))  # to warm up
+            start = clock()
+            new_KN = np.concatenate([self._margins(slice(k, k + group)) for k in range(0, len(self._seeds), group)])
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise ConfigurationError(f"Memory ran out with K = {group}. Use a smaller --group.") from error
         seconds = clock() - start
         share = self.setup.operations() * len(self._seeds) / seconds / bench.peak(kind)
-        return compare(np.concatenate(margins), self._published_KRN), Speed(len(self._seeds), seconds, share)
+        diverged = int((~np.isfinite(new_KN)).any(axis=1).sum())
+        with np.errstate(invalid="ignore"):  # of models that diverged
+            comparisons = compare(new_KN, self._published_KRN)
+        return Found(comparisons, Speed(len(self._seeds), seconds, share), diverged)
+
+    def _margins(self, some: slice) -> NDArray[np.float32]:
+        trainer = self.setup.trainer
+        return trainer.evaluate(trainer.train(self._seeds[some], self._examples[some])).margins_KN

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path  # noqa: TC003 -- typer reads the annotations
 from typing import Annotated
@@ -13,7 +14,6 @@ from worker.checking import Retraining
 from worker.choice import AUTO
 from worker.engines import ENGINES
 from worker.options import Device, choose_engine, console, device_kind
-from worker.plan import Plan
 
 
 def show_bench(
@@ -56,35 +56,39 @@ def check(
         int | None,
         typer.Option(min=1, help="Models that train at once (K). Default: the fastest, or the recipe's GROUP."),
     ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="Path of a recipe file. Default: the recipe with the name in the manifest.")
+    ] = None,
     on: Device = device.AUTO,
 ) -> None:
     """Train new models of published benchmarks on this machine; test whether they are distributed as the published models."""
     kind = device_kind(on)
     device.use_one_thread()
     typer.echo(_machine(kind))
-    alike = [_check(folder, subsets, engine, group, kind) for folder in folders]
+    alike = [_check(Retraining(folder, recipes.load, subsets, kind, recipe), engine, group) for folder in folders]
     if not all(alike):
         raise typer.Exit(1)
 
 
-def _check(folder: Path, subsets: int, engine: str, group: int | None, kind: str) -> bool:
-    retraining = Retraining(folder, recipes.load, subsets, kind)
-    recipe = retraining.setup.recipe
-    plan = Plan(recipe.NAME, split="open", group=group or recipe.GROUP, engine=recipe.ENGINE)
+def _check(retraining: Retraining, engine: str, group: int | None) -> bool:
+    recipe, kind = retraining.setup.recipe, retraining.setup.kind
+    plan = replace(retraining.setup.trainer.plan, group=group or recipe.GROUP)
     if engine == AUTO and kind == device.GPU:
         plan = choose_engine(plan, kind, group)
     elif engine != AUTO:
-        plan = Plan(recipe.NAME, split="open", group=plan.group, engine=engine)
-    with console.status(f"{recipe.NAME}: training {subsets} models"):
-        comparisons, speed = retraining.run(plan.engine, plan.group)
-    unit = "CPU s" if kind == device.CPU else "s"
+        plan = replace(plan, engine=engine)
+    with console.status(f"{recipe.NAME}: training models"):
+        found = retraining.run(plan.engine, plan.group)
+    speed, unit = found.speed, "CPU s" if kind == device.CPU else "s"
     typer.echo(
         f"{recipe.NAME}, {plan.engine}, K = {plan.group}: {speed.models} models in {speed.seconds:.1f} {unit}, "
         f"{speed.models / speed.seconds:.3g} models per {unit}, {speed.share_of_peak:.0%} of the measured peak"
     )
-    for comparison in comparisons:
+    if found.diverged:
+        typer.echo(f"  {found.diverged} of {speed.models} new models DIVERGED: some margins are not finite")
+    for comparison in found.comparisons:
         typer.echo(f"  {comparison}")
-    return all(comparison.agrees for comparison in comparisons)
+    return found.agrees
 
 
 def _machine(kind: str) -> str:

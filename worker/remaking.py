@@ -65,7 +65,8 @@ def remake(
     manifest = Manifest.read(path)
     plan = _plan(manifest, path, recipe_path)
     recipe = load(plan.recipe)
-    require_same(recipe, data.load(recipe.DATASET), manifest, path)
+    require_same_recipe(recipe, manifest, path)
+    require_same_data(data.load(recipe.DATASET), manifest, path)
     hidden = None
     if plan.split == "protected":
         file = hidden_file or benchmark / HIDDEN
@@ -79,15 +80,21 @@ def remake(
     return Remake(plan, hidden, _differences(manifest.provenance, now), kind)
 
 
-def require_same(recipe: Recipe, dataset: Dataset, manifest: Manifest, path: Path) -> None:
-    """Raise ConfigurationError if a recipe or a data set is not that of the manifest at `path`."""
+def require_same_recipe(recipe: Recipe, manifest: Manifest, path: Path) -> None:
+    """Raise ConfigurationError if a recipe is not that of the manifest at `path`."""
     if sha256(recipe_file(recipe).read_bytes()).hexdigest() != manifest.files.get("kit/recipe.py"):
         raise ConfigurationError(
             f"The recipe {recipe.NAME} differs from the kit's recipe, whose sha256 is in {path}. "
             "Use the LDSBoard version that made the benchmark."
         )
+
+
+def require_same_data(dataset: Dataset, manifest: Manifest, path: Path) -> None:
+    """Raise ConfigurationError if a data set is not that of the manifest at `path`."""
     if json.loads(json.dumps(dataset.for_manifest())) != manifest.dataset:
-        raise ConfigurationError(f"The data set {recipe.DATASET} differs from the data set that {path} describes.")
+        raise ConfigurationError(
+            f"The data set {dataset.about['name']} differs from the data set that {path} describes."
+        )
 
 
 def _plan(manifest: Manifest, path: Path, recipe_path: str | None) -> Plan:

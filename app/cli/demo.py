@@ -21,6 +21,7 @@ from app.cli.common import fail, listen, open_database
 from app.db.models import Benchmark
 from app.management import publishing
 from ldsboard.invocation import program
+from ldsboard.manifest import MANIFEST, Manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,12 +38,14 @@ START_TIMEOUT_SECONDS = 60.0
 
 def practice_boards() -> list[str]:
     """Return the names of the benchmarks whose ground truth is shipped."""
-    return sorted(file.parents[1].name for file in SHIPPED.glob("*/public/benchmark.json"))
+    return sorted(file.parents[1].name for file in SHIPPED.glob(f"*/public/{MANIFEST}"))
 
 
 def has_images(board: str) -> bool:
     """Return whether the images of a shipped benchmark are shipped too, or are CIFAR-10 and the user has named a copy."""
-    return (SHIPPED / board / "public" / "train_images.npy").exists() or "LDSBOARD_CIFAR10" in os.environ
+    manifest = Manifest.read(SHIPPED / board / "public" / MANIFEST)
+    named = manifest.dataset["name"] == "CIFAR-10" and bool(os.environ.get("LDSBOARD_CIFAR10"))
+    return named or {"train_images.npy", "target_images.npy"} <= set(manifest.files)
 
 
 class ServerStartError(Exception):

@@ -59,7 +59,8 @@ class FakeTrainer:
 def trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeTrainer:
     fake = FakeTrainer(write_benchmark(tmp_path / "made", BENCHMARK))
     for name, pictures in ((PRACTICE, (4, 4)), (WITHOUT_IMAGES, ())):
-        made = write_benchmark(tmp_path / f"made-{name}", name, split="open", pictures=pictures)
+        dataset = {"name": "Fashion-MNIST" if pictures else "CIFAR-10"}
+        made = write_benchmark(tmp_path / f"made-{name}", name, split="open", pictures=pictures, dataset=dataset)
         shutil.copytree(made.folder, tmp_path / "shipped" / name)
     monkeypatch.delenv("LDSBOARD_CIFAR10", raising=False)
     monkeypatch.setattr(steps, "_run", fake)

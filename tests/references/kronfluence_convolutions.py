@@ -1,7 +1,7 @@
 """Compute EK-FAC scores of a small convolutional network with kronfluence and with ours; runs as a separate process.
 
 ``PYTHONPATH=.:.venv/references python -m tests.references.kronfluence_convolutions [EXAMPLES TARGETS]`` prints the version of
-kronfluence, the lowest correlation of both scores over targets, and the processor seconds of both.
+kronfluence, the lowest correlation of both scores over targets, the ratio of their scales, and the processor seconds of both.
 
 kronfluence draws labels from the model, and we sum over all of them. To compare the rest, kronfluence gets each example once with
 every label, and the square root of the label's probability as the factor of the loss: the mean over these is our sum divided by

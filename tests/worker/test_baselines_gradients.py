@@ -38,7 +38,8 @@ def one_by_one(model: nn.Module, function: module.Function, examples: Examples) 
     parameters, rows = list(model.parameters()), []
     for i in range(len(examples.labels)):
         value = function(model(examples.inputs[i : i + 1]), examples.labels[i : i + 1]).sum()
-        rows.append(torch.cat([gradient.flatten() for gradient in torch.autograd.grad(value, parameters)]))
+        slopes = torch.autograd.grad(value, parameters, materialize_grads=True)
+        rows.append(torch.cat([slope.flatten() for slope in slopes]))
     return torch.stack(rows)
 
 
@@ -84,6 +85,40 @@ class Pieces(nn.Module):
         return logits
 
 
+class Scaled(nn.Linear):
+    """A linear layer with one more parameter."""
+
+    def __init__(self, i: int, o: int) -> None:
+        super().__init__(i, o)
+        self.scale = nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.scale * super().forward(x)
+
+
+def hooked() -> nn.Module:
+    """Return a network with a hook that changes the output of a layer."""
+    model = nn.Sequential(nn.Linear(d, 5), nn.Tanh(), nn.Linear(5, C))
+    model[0].register_forward_hook(lambda _layer, _arguments, output: 2 * output)
+    return model
+
+
+def partly_unused() -> nn.Module:
+    """Return a network with a layer whose output changes nothing."""
+
+    class Ignoring(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.ignored, self.layer = nn.Linear(d, 2), nn.Linear(d, C)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.ignored(x)
+            output: torch.Tensor = self.layer(x)
+            return output
+
+    return Ignoring()
+
+
 @pytest.mark.parametrize(
     ("make", "shape", "by_layers"),
     [
@@ -93,8 +128,25 @@ class Pieces(nn.Module):
         (Twice, (d,), False),
         (Pieces, (d,), False),
         (residual_network, (3, 32, 32), False),
+        (lambda: nn.Sequential(nn.Linear(d, 5), nn.ReLU(inplace=True), nn.Linear(5, C)), (d,), True),
+        (hooked, (d,), True),
+        (partly_unused, (d,), True),
+        (lambda: nn.Sequential(Scaled(d, C)), (d,), False),
+        (lambda: nn.Sequential(nn.Conv2d(3, 2, 30), nn.Flatten(), nn.Linear(18, C)), (3, 32, 32), False),
     ],
-    ids=["perceptron", "of images", "without bias", "a layer used twice", "pieces", "residual network"],
+    ids=[
+        "perceptron",
+        "of images",
+        "without bias",
+        "a layer used twice",
+        "pieces",
+        "residual network",
+        "computing in place",
+        "with a hook",
+        "a layer without effect",
+        "a parameter of its own",
+        "convolution",
+    ],
 )
 @pytest.mark.parametrize("function", [loss, digits_mlp.output])
 def test_inner_products_equal_those_of_single_example_gradients(

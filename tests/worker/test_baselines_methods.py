@@ -179,12 +179,12 @@ def test_ek_fac_equals_dense_computation(material: Material) -> None:
     )
 
 
-@pytest.mark.parametrize("chunk", [n, 5])
+@pytest.mark.parametrize("held", [N, 3, 0])
 def test_ek_fac_of_convolutions_equals_dense_computation(
-    material: Material, chunk: int, monkeypatch: pytest.MonkeyPatch
+    material: Material, held: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(curvature, "CHUNK", chunk)
-    monkeypatch.setattr(curvature, "CHUNK_TARGETS", min(chunk, 4))
+    """The memory of the gradients of `held` targets is allowed; with less than one, it is one."""
+    monkeypatch.setattr(curvature, "CHUNK_NUMBERS", held * 102 + 50)  # the network has 102 parameters
     torch.manual_seed(0)
     model = convolutions()
     images = [
@@ -202,11 +202,37 @@ def test_ek_fac_with_large_damping_is_proportional_to_grad_dot(material: Materia
     np.testing.assert_allclose(much / np.linalg.norm(much), expected / np.linalg.norm(expected), rtol=1e-4, atol=1e-6)
 
 
+class Scaled(nn.Linear):
+    """A linear layer with one more parameter."""
+
+    def __init__(self, i: int, o: int) -> None:
+        super().__init__(i, o)
+        self.scale = nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.scale * super().forward(x)
+
+
+class OfAConstant(nn.Module):
+    """Adds a layer's output for a constant, of which there is one for all examples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, C)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        output: torch.Tensor = x + self.layer(torch.ones(2, dtype=x.dtype))
+        return output
+
+
 @pytest.mark.parametrize(
     "layer",
     [
         nn.LayerNorm(C),
         nn.Linear(C, C, bias=False),
+        Scaled(C, C),
+        OfAConstant(),
+        nn.utils.parametrizations.weight_norm(nn.Linear(C, C)),
         nn.Sequential(nn.Unflatten(1, (C, 1, 1)), nn.Conv2d(C, C, 1, groups=C), nn.Flatten()),
         nn.Sequential(nn.Unflatten(1, (C, 1, 1)), nn.Conv2d(C, C, 1, bias=False), nn.Flatten()),
         nn.Sequential(nn.Unflatten(1, (C, 1, 1)), nn.Conv2d(C, C, 1, padding="same"), nn.Flatten()),

@@ -5,21 +5,26 @@ Legend: K subsets, R runs, N targets.
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
+from tests.app.benchmarks import write_benchmark
 from worker.checking import compare
 from worker.recipes import digits_mlp
+from worker.training import Margins, Trainer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Sequence
     from subprocess import CompletedProcess
 
     from numpy.typing import NDArray
+    from torch import nn
 
     from worker.checking import Comparison
 
@@ -130,9 +135,68 @@ def test_check_refuses_what_cannot_be_compared(
         return " ".join(done.stderr.split())
 
     assert "expected at least 10 subsets, got 9" in message(published, "--subsets", "9")
-    assert "has 12 public subsets, so no new models can be trained on 40" in message(published)
+    assert "has 12 public subsets. Use --subsets 12 or less." in message(published)
     assert "expected one of the engines" in message(published, "--subsets", "12", "--engine", "fast")
     assert str(tmp_path / "none") in message(tmp_path / "none", "--subsets", "12")
     assert "Train this recipe with the sequential engine" in message(
         published, "--subsets", "12", "--engine", "vmapped"
     )
+
+
+def altered(published: Path, folder: Path, **fields: object) -> Path:
+    """Copy a benchmark, with other fields in its manifest."""
+    shutil.copytree(published, folder)
+    path = folder / "public" / "benchmark.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+    return folder
+
+
+def test_check_refuses_another_recipe_data_set_or_origin(
+    worker: Callable[..., CompletedProcess[str]], published: Path, tmp_path: Path
+) -> None:
+    manifest = json.loads((published / "public" / "benchmark.json").read_text())
+
+    def message(name: str, *arguments: str, **fields: object) -> str:
+        done = worker("check", altered(published, tmp_path / name, **fields), "--subsets", "12", *arguments)
+        assert done.returncode == 2, done.stdout
+        return " ".join(done.stderr.split())
+
+    dataset = manifest["dataset"] | {"source": "elsewhere"}
+    assert "differs from the data set that" in message("data", dataset=dataset)
+    assert "has no public seed, because the subsets were imported" in message("imported", public_seed=None)
+    own = tmp_path / "own.py"
+    own.write_text(Path(digits_mlp.__file__).read_text() + "# mine\n")
+    assert "The recipe digits-mlp differs from the kit's recipe" in message("recipe", "--recipe", str(own))
+    own.write_text(Path(digits_mlp.__file__).read_text())
+    assert worker("check", published, "--subsets", "12", "--recipe", own).returncode == 0
+
+
+def test_check_refuses_a_benchmark_of_one_run(tmp_path: Path, worker: Callable[..., CompletedProcess[str]]) -> None:
+    one = write_benchmark(tmp_path, "one", split="open", runs=1)
+    done = worker("check", one.folder, "--subsets", "12")
+    assert done.returncode == 2
+    assert "has one run of each subset" in " ".join(done.stderr.split())
+
+
+def test_check_reports_memory_and_diverged_models(
+    worker: Callable[..., CompletedProcess[str]], published: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate = Trainer.evaluate
+
+    def evaluate_diverged(trainer: Trainer, models: Sequence[nn.Module]) -> Margins:
+        found = evaluate(trainer, models)
+        found.margins_KN[:2, 0] = np.inf
+        return found
+
+    monkeypatch.setattr(Trainer, "evaluate", evaluate_diverged)
+    diverged = worker("check", published, "--subsets", "12", "--device", "cpu")
+    assert diverged.returncode == 1
+    assert "  2 of 12 new models DIVERGED" in diverged.stdout
+
+    def run_out(*_: object) -> None:
+        raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+    monkeypatch.setattr(Trainer, "train", run_out)
+    done = worker("check", published, "--subsets", "12", "--device", "cpu")
+    assert done.returncode == 2
+    assert "Memory ran out with K = 20. Use a smaller --group." in " ".join(done.stderr.split())

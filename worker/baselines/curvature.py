@@ -13,7 +13,7 @@ import torch
 
 from ldsboard.manifest import BundleError
 from worker.baselines import layers
-from worker.baselines.gradients import loss
+from worker.baselines.gradients import CHUNK_NUMBERS, loss
 from worker.baselines.material import Examples
 
 if TYPE_CHECKING:
@@ -29,9 +29,7 @@ if TYPE_CHECKING:
 
 DAMPING = 0.5
 CHUNK = 250
-"""Examples in one forward pass: the patches of all examples at once would need gigabytes in a convolutional network."""
-CHUNK_TARGETS = 1000
-"""Targets whose gradients are held in memory at once."""
+"""Most examples in one forward pass: the patches of all examples at once would need gigabytes in a convolutional network."""
 
 
 class Eigenbasis(NamedTuple):
@@ -75,19 +73,24 @@ def ek_fac(material: Material, damping: float = DAMPING) -> NDArray[np.float32]:
 
     Notes
     -----
-    Each model needs 2 C + 2 backward passes, matrix products of (n, P) with (P, N), and in layers with T > 1 also C products of
-    (o, T) with (T, i) for each example.
+    Each model needs 2 C + 1 backward passes and one more for each `CHUNK_NUMBERS` / P targets, matrix products of (n, P) with
+    (P, N), and in layers with T > 1 also C products of (o, T) with (T, i) for each example.
     """
     scores_nN = torch.zeros(len(material.train.labels), len(material.target.labels))
     for model in material.models:
         bases = eigenbases(model, material.train)
         values_P = torch.cat([basis.values_oi.flatten() for basis in bases])
         curvature_P = values_P + damping * values_P.mean()
-        targets = _chunks(material.target, CHUNK_TARGETS)
-        for scores_nt, target in zip(torch.split(scores_nN, CHUNK_TARGETS, dim=1), targets, strict=True):
-            target_tP = torch.cat(list(_coordinates(model, bases, material.recipe.output, target))) / curvature_P
-            train_bPs = _coordinates(model, bases, loss, material.train)
-            for scores_bt, train_bP in zip(torch.split(scores_nt, CHUNK), train_bPs, strict=True):
+        held = max(1, CHUNK_NUMBERS // len(values_P))
+        size = min(CHUNK, held)
+        targets = _chunks(material.target, held)
+        for scores_nt, target in zip(torch.split(scores_nN, held, dim=1), targets, strict=True):
+            target_tP = values_P.new_empty(len(target.labels), len(values_P))
+            target_bPs = _coordinates(model, bases, material.recipe.output, target, size)
+            for rows_bP, target_bP in zip(torch.split(target_tP, size), target_bPs, strict=True):
+                torch.div(target_bP, curvature_P, out=rows_bP)
+            train_bPs = _coordinates(model, bases, loss, material.train, size)
+            for scores_bt, train_bP in zip(torch.split(scores_nt, size), train_bPs, strict=True):
                 scores_bt.sub_(train_bP @ target_tP.T)
     scores: NDArray[np.float32] = (scores_nN / len(material.models)).numpy()
     return scores
@@ -149,19 +152,19 @@ def _total(parts: Iterable[list[torch.Tensor]]) -> list[torch.Tensor]:
 
 
 def _coordinates(
-    model: nn.Module, bases: list[Eigenbasis], function: Function, examples: Examples
+    model: nn.Module, bases: list[Eigenbasis], function: Function, examples: Examples, size: int
 ) -> Iterator[torch.Tensor]:
     """Yield the coordinates of the gradients of a function of logits and labels, (b, P), for chunks of the examples."""
-    for forward, labels_b in zip(_passes(model, examples), torch.split(examples.labels, CHUNK), strict=True):
+    for forward, labels_b in zip(_passes(model, examples, size), torch.split(examples.labels, size), strict=True):
         slopes = forward.backward(function(forward.logits_nC, labels_b))
         yield torch.cat(
             [basis.coordinates(*each) for basis, *each in zip(bases, slopes, forward.inputs, strict=True)], dim=1
         )
 
 
-def _passes(model: nn.Module, examples: Examples) -> Iterator[Pass]:
+def _passes(model: nn.Module, examples: Examples, size: int = CHUNK) -> Iterator[Pass]:
     """Yield forward passes over chunks of the examples; raise BundleError if `layers.run_forward` does not support the model."""
-    for chunk in _chunks(examples, CHUNK):
+    for chunk in _chunks(examples, size):
         forward = layers.run_forward(model, chunk, positions=True)
         if forward is None:
             raise BundleError(

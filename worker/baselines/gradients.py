@@ -118,7 +118,9 @@ def per_example(model: nn.Module, function: Function, examples: Examples) -> tor
     sum_P, positive_P = torch.randint(SKETCH_SIZE, (P,), generator=generator), torch.rand(P, generator=generator) < 0.5  # noqa: PLR2004
     rows = []
     for inputs, labels in zip(torch.split(examples.inputs, count), torch.split(examples.labels, count), strict=True):
-        gradients_nP = torch.cat([g.flatten(1) for g in differentiate(parameters, inputs, labels).values()], dim=1)
+        gradients_nP = torch.cat(
+            [g.reshape(len(g), -1) for g in differentiate(parameters, inputs, labels).values()], dim=1
+        )
         if P > SKETCH_SIZE:
             signed_nP = torch.where(positive_P, gradients_nP, -gradients_nP)
             gradients_nP = signed_nP.new_zeros(len(signed_nP), SKETCH_SIZE).index_add_(1, sum_P, signed_nP)

@@ -10,7 +10,8 @@ Legend: n examples, C classes; of one layer: T positions, o outputs, i inputs of
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, cast
+import math
+from typing import TYPE_CHECKING, NamedTuple, TypeGuard, cast
 
 import torch
 from torch import nn
@@ -31,7 +32,7 @@ class Pass(NamedTuple):
 
         `values_n` holds one value for each example, computed from the logits of this example alone.
         """
-        return torch.autograd.grad(values_n.sum(), self.outputs, retain_graph=True)
+        return torch.autograd.grad(values_n.sum(), self.outputs, retain_graph=True, materialize_grads=True)
 
 
 def run_forward(model: nn.Module, examples: Examples, *, positions: bool = False) -> Pass | None:
@@ -50,45 +51,51 @@ def run_forward(model: nn.Module, examples: Examples, *, positions: bool = False
         Whether to support layers with several positions: linear layers on inputs (n, ..., i), and two-dimensional convolutions
         that have a bias, no groups, and a number of zeros as padding.
     """
-    layers = [layer for layer in model.modules() if _is_supported(layer, positions)]
-    covered = sum(parameter.numel() for layer in layers for parameter in layer.parameters(recurse=False))
-    if covered != sum(parameter.numel() for parameter in model.parameters()):
+    layers = [layer for layer in model.modules() if _is_linear(layer) or (positions and _is_convolution(layer))]
+    covered = [id(parameter) for layer in layers for parameter in (layer.weight, layer.bias)]
+    if len(covered) != len(set(covered)) or set(covered) != {id(parameter) for parameter in model.parameters()}:
         return None
+    n = len(examples.inputs)
+    used: list[nn.Module] = []
     inputs: list[torch.Tensor] = []
     outputs: list[torch.Tensor] = []
 
-    def keep(layer: nn.Module, arguments: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor:
-        (values,) = arguments
-        if isinstance(layer, nn.Conv2d):
-            inputs.append(_patches(layer, values))
-            outputs.append(output.flatten(2).mT)
-            again = outputs[-1].mT
-        else:
-            inputs.append(values)
-            outputs.append(output.reshape(len(output), -1, output.shape[-1]))
-            again = outputs[-1]
+    def keep(layer: nn.Module, arguments: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
+        used.append(layer)
+        convolution = isinstance(layer, nn.Conv2d)
+        least, most = (4, 4) if convolution else (2, math.inf if positions else 2)
+        if len(arguments) != 1 or len(output) != n or not least <= arguments[0].dim() <= most:
+            return output
+        values = _patches(layer, arguments[0]) if isinstance(layer, nn.Conv2d) else arguments[0]
+        inputs.append(nn.functional.pad(values.detach().reshape(n, -1, values.shape[-1]), (0, 1), value=1.0))
+        outputs.append(output.flatten(2).mT if convolution else output.reshape(n, -1, output.shape[-1]))
         # A copy, since a next layer that computes in place must not change the kept outputs.
-        return again.reshape(output.shape).clone()
+        return (outputs[-1].mT if convolution else outputs[-1]).reshape(output.shape).clone()
 
-    hooks = [layer.register_forward_hook(keep) for layer in layers]
+    # First among the hooks of a layer, because later hooks may change its output.
+    hooks = [layer.register_forward_hook(keep, prepend=True) for layer in layers]
     try:
         logits_nC = model(examples.inputs)
     finally:
         for hook in hooks:
             hook.remove()
-    n = len(logits_nC)
-    once = len(inputs) == len(layers) and all(len(values) == n and values.dim() > 1 for values in inputs)
-    if not once or (not positions and any(values.dim() > 2 for values in inputs)):  # noqa: PLR2004
-        return None
-    by_position = [values.detach().reshape(n, -1, values.shape[-1]) for values in inputs]
-    return Pass(logits_nC, [nn.functional.pad(each, (0, 1), value=1.0) for each in by_position], outputs)
+    once = len(used) == len(set(used)) == len(layers) == len(inputs) and len(logits_nC) == n
+    return Pass(logits_nC, inputs, outputs) if once else None
 
 
-def _is_supported(layer: nn.Module, positions: bool) -> bool:
-    if isinstance(layer, nn.Conv2d):
-        numbers = layer.groups == 1 and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
-        return positions and numbers and layer.bias is not None
-    return isinstance(layer, nn.Linear) and layer.bias is not None
+# A subclass may compute something else, or have more parameters.
+def _is_linear(layer: nn.Module) -> TypeGuard[nn.Linear]:
+    return type(layer) is nn.Linear and layer.bias is not None
+
+
+def _is_convolution(layer: nn.Module) -> TypeGuard[nn.Conv2d]:
+    return (
+        type(layer) is nn.Conv2d
+        and layer.bias is not None
+        and layer.groups == 1
+        and layer.padding_mode == "zeros"
+        and not isinstance(layer.padding, str)
+    )
 
 
 def _patches(layer: nn.Conv2d, images: torch.Tensor) -> torch.Tensor:
