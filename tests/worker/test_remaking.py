@@ -131,7 +131,7 @@ def test_remake_rejects_changed_recipe_or_data_set(original: Path, published: Pa
     with pytest.raises(ConfigurationError, match="The recipe digits-mlp differs from the kit's recipe"):
         remake(original, lambda _: import_file(changed))
     rewrite(published, lambda members: members["dataset"]["sha256"].update(train_images="0" * 64))
-    with pytest.raises(ConfigurationError, match="The data set Optical .* Digits differs from the data set that"):
+    with pytest.raises(ConfigurationError, match=r"The data set Optical .* Digits differs from the data set that"):
         remake(published, recipes.load)
 
 
