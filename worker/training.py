@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -26,6 +26,7 @@ from worker.memory import OutOfMemory, is_out_of_memory
 from worker.models import Augmenting
 from worker.plan import HIDDEN, Configuration, ConfigurationError, HiddenSeed, Plan
 from worker.reports import Finished, MemoryExhausted, Progress
+from worker.same_steps import SEQUENTIAL, require_same_steps
 from worker.shards import Shard
 
 if TYPE_CHECKING:
@@ -190,8 +191,8 @@ def prepare_folder(
     DataError
         The data set of the recipe cannot be loaded. In this case, nothing has been written.
     ConfigurationError
-        The engine cannot train the recipe, the folder has another configuration, the hidden seed is wrong or given for an open
-        benchmark, or the training examples or `ALPHA` do not allow so many different subsets.
+        The engine cannot train the recipe as its own loop does, the folder has another configuration, the hidden seed is wrong or
+        given for an open benchmark, or the training examples or `ALPHA` do not allow so many different subsets.
     """
     recipe = load(plan.recipe)
     if plan.split == "open" and hidden_seed is not None:
@@ -205,6 +206,8 @@ def prepare_folder(
         check_engine(plan.engine, recipe)
     except TypeError as error:
         raise ConfigurationError(str(error)) from error
+    if plan.engine != SEQUENTIAL:
+        require_same_steps(Trainer(replace(plan, split="open"), recipe, data, None, kind))  # needs no hidden seed
     hidden = HiddenSeed.read_or_create(folder, hidden_seed, plan.public_seed) if plan.split == "protected" else None
     folder.mkdir(parents=True, exist_ok=True)
     configuration = Configuration.of(plan, recipe, data, hidden, kind)

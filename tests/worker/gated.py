@@ -11,10 +11,12 @@ import os
 import time
 from glob import glob
 from pathlib import Path
+from traceback import extract_stack
 from typing import TYPE_CHECKING
 
 from worker.recipes import digits_mlp
 from worker.recipes.digits_mlp import ALPHA, DATASET, ENGINE, SETTINGS, batches, build, inputs, order, output, train
+from worker.same_steps import require_same_steps
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +29,9 @@ __all__ = ["ALPHA", "DATASET", "ENGINE", "SETTINGS", "batches", "build", "inputs
 
 
 def initialise(model: nn.Module, rng: np.random.Generator) -> None:
-    while glob(os.environ.get("GATE", "")) and not _use_permit():  # noqa: PTH207  # the pattern is absolute
+    # The models that compare the engine with the recipe's loop, before the training, do not wait.
+    compared = any(frame.name == require_same_steps.__name__ for frame in extract_stack())
+    while not compared and glob(os.environ.get("GATE", "")) and not _use_permit():  # noqa: PTH207  # the pattern is absolute
         if folder := os.environ.get("WAITING"):
             (Path(folder) / str(os.getpid())).touch()
         time.sleep(0.01)

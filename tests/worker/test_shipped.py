@@ -116,7 +116,7 @@ def test_recipe_and_seed_reproduce_shipped_models(at_hand: Bundle) -> None:
 
 @pytest.mark.slow
 def test_new_models_agree_with_shipped_runs_as_the_runs_agree(at_hand: Bundle) -> None:
-    """Each of three comparisons fails by chance in one of 4,000 runs. The seeds are fixed: only the processor changes the result."""
+    """Each of three comparisons fails by chance in one of 4,000 runs. The seeds are fixed; the processor is not."""
     retraining = Retraining(at_hand.folder, recipes.load, 20, device.CPU)
     recipe = retraining.setup.recipe
     found = retraining.run(recipe.ENGINE, recipe.GROUP)

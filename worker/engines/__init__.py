@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from worker.engines.batched import linear_layers, train_batched
 from worker.engines.sequential import train_sequential
 from worker.engines.vmapped import require_stackable, train_vmapped
-from worker.models import Stackable
+from worker.models import Augmenting, Stackable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +46,7 @@ ENGINES: dict[str, Engine] = {"batched": train_batched, "sequential": train_sequ
 
 
 def check_engine(name: str, recipe: Recipe) -> None:
-    """Check that an engine can train a recipe. For ``batched``, only the layers of the model are checked.
+    """Check that an engine can train a recipe; `worker.same_steps` checks that it trains the recipe right.
 
     Raises
     ------
@@ -55,6 +55,10 @@ def check_engine(name: str, recipe: Recipe) -> None:
     """
     if name == "batched":
         linear_layers(recipe.build())
+        if isinstance(recipe, Augmenting):
+            raise TypeError(
+                f"The batched engine augments no examples, as {recipe.NAME} does. Train this recipe with the sequential engine."
+            )
     elif name == "vmapped":
         require_stackable(recipe)
 
