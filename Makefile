@@ -176,7 +176,7 @@ chaos: system $(VENV)/.dev $(VENV)/.swift ## kill servers, workers, the database
 screenshots: setup ## save screenshots of the main pages of the demo in screenshots/
 	$(BIN)/python -m tests.browser.screenshots
 
-readme: $(VENV)/.run ## write the leaderboards of the demo and of the practice board into the README
+readme: $(VENV)/.run ## write the leaderboards of the demo and of the practice boards into the README
 	$(BIN)/python -m app demo --all --table README.md
 
 # uv is needed only here, so that it is not a dependency of the project. Hashes of all files of a version are written, so that the

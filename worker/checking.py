@@ -93,7 +93,7 @@ def compare(new_KN: NDArray[np.float32], published_KRN: NDArray[np.float32]) -> 
     list of Comparison
         - *agreement*: the correlation of the margins of two runs over the subsets, averaged over targets; of the new run with
           each published run, and of the published runs with each other. The standard error is a jackknife over subsets.
-        - *mean margin*, and *spread*: the mean over subsets of the mean and of the standard deviation of a model's margins. The
+        - *mean margin*, and *standard deviation*: those of a model's margins, averaged over the subsets. The
           standard error is that of the paired differences over subsets.
     """
     new, published = new_KN.astype(np.float64), published_KRN.astype(np.float64)
@@ -104,7 +104,7 @@ def compare(new_KN: NDArray[np.float32], published_KRN: NDArray[np.float32]) -> 
     return [
         agreement,
         _paired("mean margin", new.mean(1), published.mean(2).mean(1)),
-        _paired("spread", new.std(1), published.std(2).mean(1)),
+        _paired("standard deviation", new.std(1), published.std(2).mean(1)),
     ]
 
 

@@ -29,7 +29,7 @@ def show_bench(
         typer.Option(
             min=0,
             help="Time only this many first steps of each model; 0: whole training with margins. Default: 0, or on a "
-            "CPU 1 for recipes that the vmapped engine supports.",
+            "CPU 1 for recipes that the vmapped engine supports, because these take long.",
         ),
     ] = None,
     on: Device = device.AUTO,
@@ -43,9 +43,13 @@ def show_bench(
 
 
 def check(
-    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Folders of benchmarks.")],
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="FOLDER...", help="Folders of benchmarks; each holds a folder public.")
+    ],
     *,
-    subsets: Annotated[int, typer.Option(help="Number of subsets; one new model is trained on each.")] = 40,
+    subsets: Annotated[
+        int, typer.Option(help="Number of public subsets, at least 10; one new model is trained on each.")
+    ] = 40,
     engine: Annotated[
         str,
         typer.Option(
@@ -61,7 +65,7 @@ def check(
     ] = None,
     on: Device = device.AUTO,
 ) -> None:
-    """Train new models of published benchmarks on this machine; test whether they are distributed as the published models."""
+    """Train new models of published benchmarks on this machine; test whether they follow the same distribution."""
     kind = device_kind(on)
     device.use_one_thread()
     typer.echo(_machine(kind))

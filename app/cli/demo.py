@@ -177,14 +177,9 @@ class Demo:
         again = f"{program('python')} -m app demo --all --port {self.port}"
         for board in practice_boards():
             if not self.rows(board):
-                copy = (
-                    ""
-                    if has_images(board)
-                    else ", set LDSBOARD_CIFAR10 to your copy of CIFAR-10, as it ships no images"
-                )
-                typer.echo(
-                    f"The practice board {board} is empty. To submit the baselines to it, stop the server{copy}, and run: {again}"
-                )
+                copy = "set LDSBOARD_CIFAR10 to your copy of CIFAR-10 (the board has no images), "
+                way = f"stop the server, {'' if has_images(board) else copy}and run: {again}"
+                typer.echo(f"The practice board {board} is empty. To submit the baselines to it, {way}")
         typer.echo("Press Ctrl-C to stop the server. The data folder is kept.")
 
     def write_table(self, readme: Path, board: str) -> None:

@@ -72,9 +72,9 @@ def test_standard_errors_are_those_of_repeated_draws() -> None:
     ("change", "differing"),
     [
         (lambda new: new + 0.2, {"mean margin"}),
-        (lambda new: 3 + 1.2 * (new - 3), {"spread"}),
+        (lambda new: 3 + 1.2 * (new - 3), {"standard deviation"}),
         (lambda new: new[::-1], {"agreement"}),
-        (lambda new: np.full_like(new, 3), {"agreement", "spread"}),
+        (lambda new: np.full_like(new, 3), {"agreement", "standard deviation"}),
     ],
     ids=["shifted", "more confident", "other subsets", "constant"],
 )

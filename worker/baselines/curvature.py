@@ -169,8 +169,8 @@ def _passes(model: nn.Module, examples: Examples, size: int = CHUNK) -> Iterator
         if forward is None:
             raise BundleError(
                 "EK-FAC supports only models of linear layers and two-dimensional convolutions with biases, each used once for "
-                "an example; a convolution must have no groups, and a number of zeros as padding. This model has other "
-                "parameters or uses a layer twice; use trak instead."
+                "an example; a convolution must have groups=1, and zeros as padding, given as a number. This model has "
+                "other parameters or uses a layer twice; use trak instead."
             )
         yield forward
 
