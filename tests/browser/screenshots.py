@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from playwright.sync_api import sync_playwright
 from sqlalchemy import delete, select, update
 
-from app.cli.demo import BENCHMARK, OWNER, PRACTICE, Demo
+from app.cli.demo import BENCHMARK, OWNER, Demo
 from app.db.accounts import Identity, Role, User
 from app.db.sessions import Database
 from app.settings import Settings
@@ -80,13 +80,13 @@ def write_screenshots(demo: Demo, browser: Browser) -> None:
         "guide": "/guide",
         "submission": f"/submissions/{rows[0]['id']}",
         "compare": f"/compare?a={rows[0]['id']}&b={rows[1]['id']}",
-        "practice": f"/benchmarks/{PRACTICE}",
+        "practice": "/benchmarks/fashion5k-mlp",
         "choose": "/compare",
         "sign-in": "/sign-in",
         "docs": "/docs",
         "missing": "/submissions/none",
     }
-    if practised := demo.rows(PRACTICE):
+    if practised := demo.rows("fashion5k-mlp"):
         pages["practised"] = f"/submissions/{practised[0]['id']}"
     pages["account"] = "/sign-in/oidc"  # the following pages are those of a signed-in user
     pages["admin"] = "/admin"
