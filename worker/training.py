@@ -112,6 +112,12 @@ class Trainer:
             return order_Em
         return self.augmenting.visits(generator(*seed, AUGMENTATION), order_Em)
 
+    def require_same_steps(self) -> None:
+        """Raise ConfigurationError if two steps of the plan's engine differ from those of the recipe's own loop."""
+        few_m = np.arange(min(8, len(self.labels_n)))
+        models, order_KEm = self.initialise_models([(self.plan.public_seed, 0, run) for run in range(2)], [few_m] * 2)
+        require_same_steps(self.plan.engine, self.recipe, models, self.inputs_nd, self.labels_n, order_KEm[:, :2])
+
     def first_steps(self, order_KEm: torch.Tensor, steps: int) -> torch.Tensor:
         """Return the part of a group's orders (or visits) that the first `steps` steps of the first epoch use."""
         return order_KEm[:, :1, : steps * self.recipe.SETTINGS.batch_size]
@@ -207,7 +213,7 @@ def prepare_folder(
     except TypeError as error:
         raise ConfigurationError(str(error)) from error
     if plan.engine != SEQUENTIAL:
-        require_same_steps(Trainer(replace(plan, split="open"), recipe, data, None, kind))  # needs no hidden seed
+        Trainer(replace(plan, split="open"), recipe, data, None, kind).require_same_steps()  # needs no hidden seed
     hidden = HiddenSeed.read_or_create(folder, hidden_seed, plan.public_seed) if plan.split == "protected" else None
     folder.mkdir(parents=True, exist_ok=True)
     configuration = Configuration.of(plan, recipe, data, hidden, kind)

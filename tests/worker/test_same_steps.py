@@ -16,7 +16,6 @@ from worker.data.dataset import Dataset
 from worker.plan import ConfigurationError, Plan
 from worker.recipes import cifar10_5k_convnet as convnet
 from worker.recipes import digits_mlp
-from worker.same_steps import require_same_steps
 from worker.training import Trainer, prepare_folder
 
 if TYPE_CHECKING:
@@ -62,7 +61,9 @@ def test_batched_engine_is_refused_for_a_loop_that_does_something_else(
     train: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(digits_mlp, "train", train)
-    with pytest.raises(ConfigurationError, match=r"after two steps.* differ by [\d.]+% .*Use --engine sequential\."):
+    with pytest.raises(
+        ConfigurationError, match=r"after the first steps.* differ by [\d.]+% .*Use --engine sequential\."
+    ):
         prepare(tmp_path / "batched", "batched")
     assert not (tmp_path / "batched").exists()
     prepare(tmp_path / "sequential", "sequential")
@@ -76,7 +77,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Trainer:
 
 def test_vmapped_engine_is_refused_if_its_functions_differ_from_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = small(monkeypatch)
-    require_same_steps(trainer)
+    trainer.require_same_steps()
     monkeypatch.setattr(convnet, "optimizer", lambda parameters: torch.optim.SGD(parameters, 0.03, momentum=0.8))
     own_loop = trainer.recipe.train
 
@@ -87,7 +88,7 @@ def test_vmapped_engine_is_refused_if_its_functions_differ_from_the_loop(monkeyp
 
     monkeypatch.setattr(convnet, "train", loop)
     with pytest.raises(ConfigurationError, match="The vmapped engine does not train cifar10-5k-convnet as"):
-        require_same_steps(trainer)
+        trainer.require_same_steps()
 
 
 def test_batched_engine_is_refused_for_a_recipe_that_augments(
