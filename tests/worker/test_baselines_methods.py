@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn import functional
 
 from ldsboard.manifest import BundleError
+from tests.worker.test_baselines_gradients import Scaled
 from worker import recipes
 from worker.baselines import curvature
 from worker.baselines.datamodel import datamodel, ridge
@@ -200,17 +201,6 @@ def test_ek_fac_with_large_damping_is_proportional_to_grad_dot(material: Materia
     one = replace(material, models=material.models[:1])
     much, expected = curvature.ek_fac(one, 1e8), grad_dot(one)
     np.testing.assert_allclose(much / np.linalg.norm(much), expected / np.linalg.norm(expected), rtol=1e-4, atol=1e-6)
-
-
-class Scaled(nn.Linear):
-    """A linear layer with one more parameter."""
-
-    def __init__(self, i: int, o: int) -> None:
-        super().__init__(i, o)
-        self.scale = nn.Parameter(torch.tensor(2.0))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.scale * super().forward(x)
 
 
 class OfAConstant(nn.Module):

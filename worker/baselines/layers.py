@@ -38,8 +38,9 @@ class Pass(NamedTuple):
 def run_forward(model: nn.Module, examples: Examples, *, positions: bool = False) -> Pass | None:
     """Run a model forward, keeping the inputs and outputs of its layers.
 
-    Return None if a parameter of the model is not the weight or bias of a linear layer that has a bias, or if the model does not
-    use every layer exactly once for each example: then the gradient of an example is not one outer product for each layer.
+    Return None if a parameter of the model is not the weight or bias of a supported layer: of a linear layer that has a bias, on
+    inputs (n, i), or of those that `positions` adds. Return None also if the model does not use every layer exactly once for each
+    example. In such models, the kept inputs and outputs do not give the gradient of an example.
 
     Parameters
     ----------
