@@ -13,7 +13,9 @@ import typer
 
 from ldsboard.core.ceiling import ceiling_text
 from ldsboard.manifest import BundleError
-from worker import cluster, device, gathering, recipes
+from ldsboard.retraining import device
+from ldsboard.retraining.processes import ProcessError
+from worker import cluster, gathering, recipes
 from worker.baselines.command import baseline
 from worker.campaign import Campaign
 from worker.choice import AUTO
@@ -23,7 +25,6 @@ from worker.memory import OutOfMemory
 from worker.options import Device, choose_engine, console, device_kind
 from worker.outliers import outliers
 from worker.plan import CONFIGURATION, Configuration, ConfigurationError, Plan
-from worker.processes import ProcessError
 from worker.remaking import remake
 from worker.shards import ShardError, format_ranges, read_shards
 from worker.training import train as train_in_processes

@@ -21,9 +21,10 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.data import DataLoader, Subset, TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 
-from worker import data, device, recipes
-from worker.engines import ENGINES, engines_for
-from worker.models import Stackable
+from ldsboard.retraining import device
+from ldsboard.retraining.engines import ENGINES, engines_for
+from ldsboard.retraining.recipe import Stackable
+from worker import data, recipes
 from worker.plan import Plan
 from worker.training import Trainer
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from worker.models import Recipe
+    from ldsboard.retraining.recipe import Recipe
 
 NOTEBOOK = "notebook's loop"
 GROUPS_TIMED = {"batched": 6}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from ldsboard.counts import count
-from worker import device
+from ldsboard.retraining import device
 from worker.interruption import Interruption
 from worker.memory import OutOfMemory
 from worker.plan import CONFIGURATION, ConfigurationError
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from worker.models import Recipe
+    from ldsboard.retraining.recipe import Recipe
     from worker.plan import Plan
     from worker.reports import Report
     from worker.training import Job
@@ -67,7 +67,7 @@ class Campaign:
     shards
         The selected shards as ``a-b``, numbered from 0, with shard b included; empty: all shards.
     kind
-        Kind of device (`worker.device.KINDS`).
+        Kind of device (`ldsboard.retraining.device.KINDS`).
     """
 
     folder: Path

@@ -17,8 +17,9 @@ from scipy import stats
 
 from ldsboard.bundle import Bundle
 from ldsboard.manifest import MANIFEST, BundleError
-from worker import bench, device
-from worker.engines import ENGINES, check_engine
+from ldsboard.retraining import device
+from ldsboard.retraining.engines import ENGINES, check_engine
+from worker import bench
 from worker.memory import is_out_of_memory
 from worker.plan import ConfigurationError
 from worker.remaking import require_same_data, require_same_recipe
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from worker.models import Recipe
+    from ldsboard.retraining.recipe import Recipe
 
 FALSE_ALARMS = 1 / 4000
 """Share of comparisons of models trained alike that report a difference, by chance."""

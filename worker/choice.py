@@ -6,16 +6,16 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from worker import device
-from worker.engines import ENGINES, engines_for
+from ldsboard.retraining import device
+from ldsboard.retraining.engines import ENGINES, engines_for
 from worker.memory import OutOfMemory, is_out_of_memory
 from worker.training import Trainer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ldsboard.retraining.recipe import Recipe
     from worker.data import Dataset
-    from worker.models import Recipe
     from worker.plan import Plan
 
 AUTO = "auto"

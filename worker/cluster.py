@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import ldsboard
 import worker
 from ldsboard.counts import count
-from worker import device
+from ldsboard.retraining import device
+from ldsboard.retraining.processes import ProcessError
 from worker.memory import OutOfMemory, is_out_of_memory
 from worker.plan import ConfigurationError
-from worker.processes import ProcessError
 from worker.reports import Finished, MemoryExhausted, NodeLost, Progress
 from worker.shards import Shard
 from worker.training import first_line

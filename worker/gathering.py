@@ -16,8 +16,9 @@ from ldsboard.arrays.packed import PackedMasks
 from ldsboard.bundle import write_bundle
 from ldsboard.hidden_file import HiddenPart
 from ldsboard.manifest import MANIFEST, Manifest
+from ldsboard.retraining import device
 from ldsboard.subsets import draw_reserve
-from worker import data, device
+from worker import data
 from worker.kit import write_kit
 from worker.plan import HIDDEN, Configuration, ConfigurationError, HiddenSeed
 from worker.shards import Shard, ShardError, format_ranges, missing_models, read_shards
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from worker.models import Recipe
+    from ldsboard.retraining.recipe import Recipe
     from worker.plan import Plan
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from safetensors.torch import save
 
-from worker.models import Augmenting
+from ldsboard.retraining.recipe import Augmenting
 from worker.plan import recipe_file
 from worker.training import REFERENCE_SUBSET
 

@@ -9,10 +9,11 @@ from typing import Annotated
 
 import typer
 
-from worker import bench, device, recipes
+from ldsboard.retraining import device
+from ldsboard.retraining.engines import ENGINES
+from worker import bench, recipes
 from worker.checking import Retraining
 from worker.choice import AUTO
-from worker.engines import ENGINES
 from worker.options import Device, choose_engine, console, device_kind
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from worker import data, device, recipes
+from ldsboard.retraining import device
+from worker import data, recipes
 from worker.choice import candidates, fastest
 from worker.plan import ConfigurationError
 

@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ldsboard.drafts import atomic_write
+from ldsboard.retraining import device
+from ldsboard.retraining.engines import ENGINES
+from ldsboard.retraining.recipe import has_convolutions
 from ldsboard.subsets import commitment
-from worker import device
-from worker.engines import ENGINES
-from worker.models import Model, has_convolutions, list_models
+from worker.models import Model, list_models
 
 if TYPE_CHECKING:
+    from ldsboard.retraining.recipe import Recipe
     from worker.data import Dataset
-    from worker.models import Recipe
 
 CONFIGURATION = "training.json"
 HIDDEN = Path("hidden", "hidden.json")

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from ldsboard.manifest import MANIFEST, BundleError, Manifest
-from worker import data, device
-from worker.models import has_convolutions
+from ldsboard.retraining import device
+from ldsboard.retraining.recipe import has_convolutions
+from worker import data
 from worker.plan import HIDDEN, ConfigurationError, HiddenSeed, Plan, recipe_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from ldsboard.retraining.recipe import Recipe
     from worker.data import Dataset
-    from worker.models import Recipe
 
 
 class Remake(NamedTuple):

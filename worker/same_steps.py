@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from worker import device
-from worker.engines import ENGINES
+from ldsboard.retraining import device
+from ldsboard.retraining.engines import ENGINES
 from worker.plan import ConfigurationError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from worker.models import Recipe
+    from ldsboard.retraining.recipe import Recipe
 
 SEQUENTIAL = "sequential"
 TOLERANCE = {device.CPU: 1e-3, device.GPU: 0.05}
@@ -37,7 +37,7 @@ def require_same_steps(
     labels_n: torch.Tensor,
     order_KEm: torch.Tensor,
 ) -> None:
-    """Train copies of models with an engine and with the recipe's own loop, as `worker.engines.Engine` does; compare them.
+    """Train copies of models with an engine and with the recipe's own loop, as an `Engine` does; compare them.
 
     Raises
     ------

@@ -18,12 +18,12 @@ import numpy as np
 import torch
 
 from ldsboard.arrays.masks import count_duplicates
+from ldsboard.retraining import device, processes
+from ldsboard.retraining.engines import ENGINES, check_engine
+from ldsboard.retraining.recipe import Augmenting
 from ldsboard.subsets import AUGMENTATION, INITIALISATION, ORDER, draw_masks, generator, subset_size
 from worker import data as datasets
-from worker import device, processes
-from worker.engines import ENGINES, check_engine
 from worker.memory import OutOfMemory, is_out_of_memory
-from worker.models import Augmenting
 from worker.plan import HIDDEN, Configuration, ConfigurationError, HiddenSeed, Plan
 from worker.reports import Finished, MemoryExhausted, Progress
 from worker.same_steps import SEQUENTIAL, require_same_steps
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
+    from ldsboard.retraining.recipe import Recipe
     from worker.data import Dataset
-    from worker.models import Recipe
     from worker.reports import ProcessReport
 
 REFERENCE_SUBSET = 2**32 - 1

@@ -27,7 +27,8 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import TensorDataset
 
-from worker import device, recipes
+from ldsboard.retraining import device
+from worker import recipes
 from worker.baselines.curvature import DAMPING, eigenbases, ek_fac
 from worker.baselines.material import Examples, Material
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
+from ldsboard.retraining import device
 from tests.worker.tiny import HIDDEN_SEED, TINY, run_in_this_process
-from worker import device, recipes
+from worker import recipes
 from worker.__main__ import main
 from worker.data import digits
 from worker.plan import HiddenSeed
@@ -54,7 +55,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     job, _ = prepare_folder(TINY, folder, recipes.load, HIDDEN_SEED)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("worker.processes.run", run_in_this_process)
+        patch.setattr("ldsboard.retraining.processes.run", run_in_this_process)
         reports = list(train(job, [range(8), range(8, 20)], 1))
     assert sum(report.models for report in reports if isinstance(report, Progress)) == 20
     return folder
@@ -63,7 +64,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def train_in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Train in this process instead of subprocesses, each of which takes two seconds to start."""
-    monkeypatch.setattr("worker.processes.run", run_in_this_process)
+    monkeypatch.setattr("ldsboard.retraining.processes.run", run_in_this_process)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from worker.recipes.digits_mlp import ALPHA, DATASET, SETTINGS, build, initialis
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from worker.models import Recipe
+    from ldsboard.retraining.recipe import Recipe
 
 NAME = TITLE = DESCRIPTION = "hungry"
 ENGINE, GROUP = "batched", 8

@@ -14,8 +14,9 @@ import typer
 
 from ldsboard import cache
 from ldsboard.manifest import BundleError
+from ldsboard.retraining import device
 from tests.worker.tiny import TINY
-from worker import device, recipes
+from worker import recipes
 from worker.baselines import command
 from worker.baselines.material import Examples, Material
 from worker.baselines.registry import BASELINES

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ldsboard.retraining import device
+from ldsboard.retraining.engines import engines_for
 from tests.worker import hungry
 from tests.worker.tiny import HIDDEN_SEED, TINY
-from worker import device
 from worker.choice import STEPS, Candidate, candidates, fastest
 from worker.data import digits
-from worker.engines import engines_for
 from worker.memory import OutOfMemory
 from worker.plan import Configuration
 from worker.recipes import cifar10_5k_resnet9, digits_mlp

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ldsboard.retraining.processes import ProcessError
 from worker import cluster
 from worker.cluster import _nodes, _train, train_shard
 from worker.plan import ConfigurationError
-from worker.processes import ProcessError
 from worker.reports import Finished, NodeLost, Progress
 from worker.shards import split_into_shards
 

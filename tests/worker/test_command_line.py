@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ldsboard.retraining import device
 from tests.worker.tiny import HIDDEN_SEED
-from worker import device
 from worker.__main__ import _fill_in_ray_address
 from worker.memory import OutOfMemory
 

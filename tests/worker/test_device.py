@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from worker import device
-from worker.models import has_convolutions
+from ldsboard.retraining import device
+from ldsboard.retraining.recipe import has_convolutions
 from worker.recipes import cifar10_5k_resnet9, digits_mlp
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def test_same_device_is_gpu_for_gpu_benchmark_if_available() -> None:
 
 def test_arithmetic_reads_every_pinned_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     requested: list[str] = []
-    monkeypatch.setattr("worker.device.os.environ", RecordingEnvironment(requested))
+    monkeypatch.setattr("ldsboard.retraining.device.os.environ", RecordingEnvironment(requested))
     device.arithmetic(device.CPU, has_convolutions=True)
     assert {*requested, "ATEN_CPU_CAPABILITY"} == set(device.PINS)  # torch itself reads this variable
 

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ldsboard.retraining.recipe import Recipe
     from worker.data import Dataset
-    from worker.models import Recipe
 
 pytestmark = pytest.mark.slow
 

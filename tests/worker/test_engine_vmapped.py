@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch.nn import functional
 
+from ldsboard.retraining.engines import ENGINES
+from ldsboard.retraining.recipe import Stackable
 from tests.worker.test_recipe_resnet9 import SMALL, photographs
 from worker.data.dataset import Dataset
-from worker.engines import ENGINES
-from worker.models import Stackable
 from worker.plan import Plan
 from worker.recipes import cifar10_5k_resnet9, digits_mlp
 from worker.training import Trainer

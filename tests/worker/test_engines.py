@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import nn
 
+from ldsboard.retraining.engines import ENGINES, engines_for
 from ldsboard.subsets import INITIALISATION, ORDER, generator
 from tests.worker.tiny import TINY
 from worker.data import digits
-from worker.engines import ENGINES, engines_for
 from worker.recipes import digits_mlp
 from worker.training import Margins, Trainer
 

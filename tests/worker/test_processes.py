@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from worker import processes
+from ldsboard.retraining import processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
-from worker.processes import ProcessError
+from ldsboard.retraining.processes import ProcessError
 from worker.progress import Log, Tally, show_progress
 from worker.reports import Finished, NodeLost, Progress
 

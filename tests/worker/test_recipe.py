@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 
+from ldsboard.retraining.engines import ENGINES
 from worker import recipes
 from worker.data import DATASETS
-from worker.engines import ENGINES
 from worker.plan import ConfigurationError, recipe_file
 from worker.recipes import digits_mlp, fashion5k_mlp
 
 if TYPE_CHECKING:
-    from worker.models import Recipe
+    from ldsboard.retraining.recipe import Recipe
 
 recipe: Recipe = digits_mlp  # checked by mypy: the modules have the interface
 fashion: Recipe = fashion5k_mlp

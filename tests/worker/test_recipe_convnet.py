@@ -13,11 +13,11 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional
 
+from ldsboard.retraining.engines import ENGINES
 from ldsboard.subsets import AUGMENTATION, INITIALISATION, ORDER, generator
 from tests.worker.test_recipe_resnet9 import photographs
 from tests.worker.tiny import import_file
 from worker.data.dataset import Dataset
-from worker.engines import ENGINES
 from worker.kit import write_kit
 from worker.plan import Plan
 from worker.recipes import cifar10_5k_convnet as convnet
@@ -26,7 +26,7 @@ from worker.training import REFERENCE_SUBSET, Trainer
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from worker.models import Augmenting, Recipe, Stackable
+    from ldsboard.retraining.recipe import Augmenting, Recipe, Stackable
 
 recipe: Recipe = convnet  # checked by mypy: the module has these interfaces
 augmenting: Augmenting = convnet

@@ -51,7 +51,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (commands,) = re.findall(r"```bash\n(.*?)```", GUIDE, re.DOTALL)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr("worker.processes.run", run_in_this_process)
+        patch.setattr("ldsboard.retraining.processes.run", run_in_this_process)
         patch.setenv("LDSBOARD_HIDDEN_SEED", "1234" * 8)  # with this seed, every run gives the same ceiling
         for command in commands.splitlines():
             run(patch, command)

@@ -11,11 +11,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from ldsboard.retraining.recipe import Augmenting
 from ldsboard.subsets import AUGMENTATION, INITIALISATION, ORDER, generator
 from tests.worker.tiny import import_file
 from worker.data.dataset import Dataset, Part
 from worker.kit import write_kit
-from worker.models import Augmenting
 from worker.plan import Plan
 from worker.recipes import cifar10_5k_resnet9, digits_mlp
 from worker.training import REFERENCE_SUBSET, Trainer
@@ -23,7 +23,7 @@ from worker.training import REFERENCE_SUBSET, Trainer
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from worker.models import Recipe
+    from ldsboard.retraining.recipe import Recipe
 
 recipe: Recipe = cifar10_5k_resnet9  # checked by mypy: the module has both interfaces
 augmenting: Augmenting = cifar10_5k_resnet9

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from ldsboard.bundle import Bundle
+from ldsboard.retraining import device
 from ldsboard.subsets import draw_masks
 from tests.app.benchmarks import publish
 from tests.worker.tiny import ROOT
 from worker import data as datasets
-from worker import device, recipes
+from worker import recipes
 from worker.baselines.material import Material
 from worker.checking import Retraining
 from worker.data import cifar10, fashion

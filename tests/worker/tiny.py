@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from worker import recipes
+from ldsboard.retraining.recipe_file import load_module
 from worker.plan import Plan
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def run_in_subprocess(*arguments: str | Path) -> subprocess.CompletedProcess[str
 def run_in_this_process(
     prepare: Callable[[], Callable[[T], Iterable[R]]], tasks: Iterable[T], _processes: int
 ) -> Generator[R]:
-    """Run the tasks in this process instead of the subprocesses of `worker.processes.run`."""
+    """Run the tasks in this process instead of the subprocesses of `ldsboard.retraining.processes.run`."""
     work = prepare()
     for task in tasks:
         yield from work(task)
@@ -42,4 +42,4 @@ def run_in_this_process(
 
 def import_file(path: Path) -> Any:
     """Import a file by its path, as the user of a kit does."""
-    return recipes.load_module(path, f"imported_{path.stem}")
+    return load_module(path, f"imported_{path.stem}")

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from ldsboard.cache import pulled
-from worker import device
+from ldsboard.retraining import device
 from worker.baselines.material import Material
 from worker.baselines.registry import BASELINES
 from worker.baselines.tuning import tune

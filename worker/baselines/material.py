@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 
 from ldsboard.bundle import Bundle
 from ldsboard.manifest import BundleError
-from worker import data, recipes
+from ldsboard.retraining.recipe_file import load_module
+from worker import data
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
-    from worker.models import Recipe
+    from ldsboard.retraining.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Material:
         files = sorted(kit.glob("reference-*.safetensors"))
         if not files:
             raise BundleError(f"There are no reference models in {kit}. Use a benchmark whose kit has them.")
-        recipe = cast("Recipe", recipes.load_module(kit / "recipe.py", "ldsboard_kit_recipe"))
+        recipe = cast("Recipe", load_module(kit / "recipe.py", "ldsboard_kit_recipe"))
         images = _images(bundle, recipe)
 
         def examples(part: str) -> Examples:

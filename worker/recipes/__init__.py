@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import re
-import sys
 from importlib import import_module
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, cast
 
-from worker.models import Recipe, Settings
+from ldsboard.retraining.recipe import Recipe, Settings
+from ldsboard.retraining.recipe_file import load_module
 from worker.plan import ConfigurationError
 
 if TYPE_CHECKING:
-    from importlib.machinery import ModuleSpec
     from types import ModuleType
 
 NAME = r"(?=.{1,64}$)[a-z0-9]+(-[a-z0-9]+)*"
@@ -50,21 +47,6 @@ def _load_file(path: Path) -> Recipe:
     module = load_module(path, f"{__name__}.own.{path.stem}")
     _check_complete(module, path)
     return cast("Recipe", module)
-
-
-class _LoaderWithoutCache(SourceFileLoader):
-    """Loads a Python file without writing a .pyc file, so that kits and users' folders stay unchanged."""
-
-    def set_data(self, path: str, data: object, *, _mode: int = 0o666) -> None:
-        """Write nothing."""
-
-
-def load_module(path: Path, name: str) -> ModuleType:
-    """Run the recipe file of a user or of a kit; return the module, which `sys.modules` then also has under `name`."""
-    spec = cast("ModuleSpec", spec_from_file_location(name, path, loader=_LoaderWithoutCache(name, str(path))))
-    module = sys.modules[name] = module_from_spec(spec)  # dataclasses need this entry while the module defines them
-    cast("SourceFileLoader", spec.loader).exec_module(module)
-    return module
 
 
 def _check_complete(module: ModuleType, path: Path) -> None:

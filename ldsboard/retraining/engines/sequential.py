@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from worker.models import Recipe
+    from ldsboard.retraining.recipe import Recipe
 
 
 def train_sequential(
@@ -20,6 +20,6 @@ def train_sequential(
     labels_n: torch.Tensor,
     order_KEm: torch.Tensor,
 ) -> None:
-    """Train a group of models one by one; see `worker.engines.Engine`."""
+    """Train a group of models one by one; see `ldsboard.retraining.engines.Engine`."""
     for model, order_Em in zip(models, order_KEm, strict=True):
         recipe.train(model, inputs_nd, labels_n, order_Em)

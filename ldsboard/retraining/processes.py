@@ -15,7 +15,7 @@ from multiprocessing.connection import wait
 from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from worker import device
+from ldsboard.retraining import device
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator

@@ -28,7 +28,7 @@ from torch import nn
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from worker.models import Recipe
+    from ldsboard.retraining.recipe import Recipe
 
 
 class Layer(NamedTuple):
@@ -170,7 +170,7 @@ def train_batched(
     labels_n: torch.Tensor,
     order_KEm: torch.Tensor,
 ) -> None:
-    """Train a group of multilayer perceptrons at once; see `worker.engines.Engine`.
+    """Train a group of multilayer perceptrons at once; see `ldsboard.retraining.engines.Engine`.
 
     The loss is the cross-entropy. The engine updates the parameters as `Stack` describes, with the learning rates of the recipe's
     `batches` and with momentum and weight decay of its `SETTINGS`. The engine does not call the recipe's `train`, and does not

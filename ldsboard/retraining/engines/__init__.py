@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from worker.engines.batched import linear_layers, train_batched
-from worker.engines.sequential import train_sequential
-from worker.engines.vmapped import require_stackable, train_vmapped
-from worker.models import Augmenting, Stackable
+from ldsboard.retraining.engines.batched import linear_layers, train_batched
+from ldsboard.retraining.engines.sequential import train_sequential
+from ldsboard.retraining.engines.vmapped import require_stackable, train_vmapped
+from ldsboard.retraining.recipe import Augmenting, Stackable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from worker.models import Recipe
+    from ldsboard.retraining.recipe import Recipe
 
 
 class Engine(Protocol):

@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch.func import functional_call, stack_module_state
 
-from worker.models import Augmenting, Stackable
+from ldsboard.retraining.recipe import Augmenting, Stackable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import nn
 
-    from worker.models import Recipe
+    from ldsboard.retraining.recipe import Recipe
 
 
 def require_stackable(recipe: Recipe) -> Stackable:
@@ -52,7 +52,7 @@ def train_vmapped(
     labels_n: torch.Tensor,
     order_KEm: torch.Tensor,
 ) -> None:
-    """Train a group of models at once; see `worker.engines.Engine`.
+    """Train a group of models at once; see `ldsboard.retraining.engines.Engine`.
 
     Raises
     ------

@@ -46,7 +46,7 @@ def process_count(kind: str) -> int:
 
 
 def torch_device(kind: str) -> torch.device:
-    """Return the device of this process. The name of the process selects one of several GPUs (see `worker.processes.run`).
+    """Return the device of this process. The name of the process selects one of several GPUs (see `processes.run`).
 
     For a GPU, cuDNN is also set to compute deterministically and without TF32, in the whole process.
     """

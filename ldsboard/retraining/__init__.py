@@ -1,0 +1,1 @@
+"""Training models of a benchmark again, as its recipe says. This part of the library needs torch."""
