@@ -1,6 +1,6 @@
 """The command line.
 
-``ldsboard score | validate | submit | status | leaderboard | pull | compare | review-link | login | logout``
+``ldsboard score | validate | counterfactual | submit | status | leaderboard | pull | compare | review-link | login | logout``
 
 `ldsboard.commands.exits` lists the exit codes.
 """
@@ -16,7 +16,7 @@ from rich.table import Table
 
 from ldsboard.arrays.scores import check_finite
 from ldsboard.client import Client, ClientError, RefusedError, UnreachableError
-from ldsboard.commands import exits, findings, login, options, review, submission
+from ldsboard.commands import counterfactual, exits, findings, login, options, review, submission
 from ldsboard.commands.conversion import TRAIN_TARGET, check_axes, read_file
 from ldsboard.commands.exits import errors, fail
 from ldsboard.commands.offline import open_pulled, pulled_truth, score_visibly, truth_of
@@ -91,6 +91,7 @@ def validate(
     findings.print_zeros(array)
 
 
+cli.command()(counterfactual.counterfactual)
 cli.command()(submission.submit)
 cli.command()(review.review_link)
 cli.command()(login.login)

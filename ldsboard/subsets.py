@@ -14,9 +14,10 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SUBSET, INITIALISATION, ORDER, AUGMENTATION, RESERVE = range(5)
+SUBSET, INITIALISATION, ORDER, AUGMENTATION, RESERVE, CONTROL = range(6)
 """The streams: what the random numbers of a seed are for. The seed of a subset has run 0, because all runs share the subset. The
-seed of the reserve has the number of a block of five subsets in place of a subset, and run 0."""
+seed of the reserve has the number of a block of five subsets in place of a subset, and run 0. The seed of a random control of the
+counterfactual evaluation has the number of removed examples in place of a subset, and that of the control in place of a run."""
 
 RESERVE_BLOCK = 5
 """Size of a block: of this many consecutive hidden subsets, one is in the reserve."""

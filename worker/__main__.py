@@ -26,6 +26,7 @@ from worker.options import Device, choose_engine, console, device_kind
 from worker.outliers import outliers
 from worker.plan import CONFIGURATION, Configuration, ConfigurationError, Plan
 from worker.remaking import remake
+from worker.removing import counterfactual
 from worker.shards import ShardError, format_ranges, read_shards
 from worker.training import train as train_in_processes
 
@@ -219,6 +220,7 @@ app.command()(baseline)
 
 app.command("bench")(show_bench)
 app.command()(check)
+app.command()(counterfactual)
 
 
 def main() -> None:

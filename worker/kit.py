@@ -9,8 +9,8 @@ import numpy as np
 from safetensors.torch import save
 
 from ldsboard.retraining.recipe import Augmenting
+from ldsboard.retraining.trainer import REFERENCE_SUBSET
 from worker.plan import recipe_file
-from worker.training import REFERENCE_SUBSET
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,9 +19,9 @@ import torch
 
 from ldsboard.arrays.masks import count_duplicates
 from ldsboard.retraining import device, processes
-from ldsboard.retraining.engines import ENGINES, check_engine
-from ldsboard.retraining.recipe import Augmenting
-from ldsboard.subsets import AUGMENTATION, INITIALISATION, ORDER, draw_masks, generator, subset_size
+from ldsboard.retraining.engines import check_engine
+from ldsboard.retraining.trainer import REFERENCE_SUBSET, Examples, GroupTrainer
+from ldsboard.subsets import draw_masks, subset_size
 from worker import data as datasets
 from worker.memory import OutOfMemory, is_out_of_memory
 from worker.plan import HIDDEN, Configuration, ConfigurationError, HiddenSeed, Plan
@@ -40,9 +40,6 @@ if TYPE_CHECKING:
     from worker.data import Dataset
     from worker.reports import ProcessReport
 
-REFERENCE_SUBSET = 2**32 - 1
-"""Subset number in the seeds of the reference models, which train on all examples. No subset has this number."""
-
 
 class Margins(NamedTuple):
     """Results of a group of models on the targets: margins, float32 (K, N); accuracy and cross-entropy, float64 (K,) each."""
@@ -52,24 +49,16 @@ class Margins(NamedTuple):
     loss_K: NDArray[np.float64]
 
 
-class Trainer:
+class Trainer(GroupTrainer):
     """Trains models of a plan in this process. Creating a trainer limits the process to one thread, and draws all subsets."""
 
     def __init__(
         self, plan: Plan, recipe: Recipe, data: Dataset, hidden: HiddenSeed | None, kind: str = device.CPU
     ) -> None:
-        device.use_one_thread()  # the process that gathers needs one thread too: more threads would change bits
-        self.torch_device = device.torch_device(kind)
-        self.recipe = recipe
-        self.augmenting = recipe if isinstance(recipe, Augmenting) else None
-        self.engine = ENGINES[plan.engine]
+        # The process that gathers needs one thread too: more threads would change bits.
+        train, target = (Examples(part.images, part.labels) for part in (data.train, data.target))
+        super().__init__(recipe, plan.engine, train, target, kind)
         self.data = data
-        self.inputs_nd, self.target_inputs = (
-            recipe.inputs(part.images).to(self.torch_device) for part in (data.train, data.target)
-        )
-        self.labels_n, self.target_labels = (
-            torch.from_numpy(part.labels).to(self.torch_device) for part in (data.train, data.target)
-        )
         self.configuration = Configuration.of(plan, recipe, data, hidden, kind)
         self.plan = plan
         self.root_seeds = _root_seeds(plan, hidden)
@@ -88,29 +77,14 @@ class Trainer:
 
     def train(self, seeds: Sequence[tuple[int, int, int]], examples: Sequence[NDArray[np.integer]]) -> list[nn.Module]:
         """Train and return one model for each seed (root, subset, run) and its array of indices; all arrays have equal length."""
-        models, order_KEm = self.initialise_models(seeds, examples)
-        self.engine(self.recipe, models, self.inputs_nd, self.labels_n, order_KEm)
-        return models
+        return self.train_models(seeds, [self.order(*each) for each in zip(seeds, examples, strict=True)])
 
     def initialise_models(
         self, seeds: Sequence[tuple[int, int, int]], examples: Sequence[NDArray[np.integer]]
     ) -> tuple[list[nn.Module], torch.Tensor]:
         """Return initialised models, and their stacked orders (K, E, m) or visits (K, E, m, 1 + a), int64, on the device."""
-        models = []
-        for seed in seeds:
-            model = self.recipe.build()
-            self.recipe.initialise(model, generator(*seed, INITIALISATION))
-            # On a CPU, skip `to`, which visits every module.
-            models.append(model if self.torch_device.type == device.CPU else model.to(self.torch_device))
-        order_KEm = torch.stack([self.order(*each) for each in zip(seeds, examples, strict=True)])
-        return models, order_KEm.to(self.torch_device)
-
-    def order(self, seed: tuple[int, int, int], index_m: NDArray[np.integer]) -> torch.Tensor:
-        """Return `index_m` in a random order for each epoch, int64 (E, m); if the recipe augments, the visits (E, m, 1 + a)."""
-        order_Em = self.recipe.order(generator(*seed, ORDER), index_m)
-        if self.augmenting is None:
-            return order_Em
-        return self.augmenting.visits(generator(*seed, AUGMENTATION), order_Em)
+        orders = [self.order(*each) for each in zip(seeds, examples, strict=True)]
+        return [self.initialise(seed) for seed in seeds], torch.stack(orders).to(self.torch_device)
 
     def require_same_steps(self) -> None:
         """Raise ConfigurationError if two steps of the plan's engine differ from those of the recipe's own loop."""
@@ -127,15 +101,10 @@ class Trainer:
         seeds = [(self.plan.public_seed, REFERENCE_SUBSET, run) for run in range(count)]
         return self.train(seeds, [np.arange(len(self.labels_n))] * count)
 
-    @torch.no_grad()
     def evaluate(self, models: Sequence[nn.Module]) -> Margins:
         """Return the margins, accuracies and losses of trained models on the targets; leave the models in evaluation mode."""
-        logits_KNC = torch.stack([model.eval()(self.target_inputs) for model in models])
-        labels_KN = self.target_labels.expand(logits_KNC.shape[:2])
-        margins_KN = self.recipe.output(logits_KNC, labels_KN)
-        accuracy_K = (logits_KNC.argmax(2) == labels_KN).double().mean(1)
-        loss_KN = logits_KNC.logsumexp(2) - logits_KNC.gather(2, labels_KN.unsqueeze(2)).squeeze(2)
-        loss_K = loss_KN.double().mean(1)
+        margins_KN, losses_KN, correct_KN = self.outputs(models)
+        accuracy_K, loss_K = correct_KN.double().mean(1), losses_KN.double().mean(1)
         return Margins(margins_KN.float().cpu().numpy(), accuracy_K.cpu().numpy(), loss_K.cpu().numpy())
 
     def train_shard(self, numbers: range) -> Iterator[Margins | Shard]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import zipfile
@@ -10,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+import numpy as np
 from filelock import Timeout
 from sqlalchemy import select
 
@@ -17,17 +19,18 @@ from app import data_lock
 from app.benchmarks.catalog import version_folder
 from app.db.models import Benchmark, Version
 from app.leaderboard.disclosure import benchmark_numbers
-from app.management.images import find_images
 from app.management.publication_checks import PublishError, check_publishable
 from app.scoring import rescoring
 from ldsboard.bundle import Bundle
 from ldsboard.core import result
+from ldsboard.images import find_images
 from ldsboard.manifest import MANIFEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
     from sqlalchemy.orm import Session
 
     from ldsboard.manifest import Manifest
@@ -102,7 +105,8 @@ def prepare_all(root: Path, folders: Sequence[Path], images: Path | None = None)
     for folder in folders:
         bundle = Bundle.open(folder)
         reserve_subsets = check_publishable(bundle)
-        added = find_images(images, bundle.manifest) if images is not None else {}
+        found = find_images(images, bundle.manifest) if images is not None else {}
+        added = {f"{name}.npy": _file_content(array) for name, array in found.items()}
         digests = {name: sha256(content).hexdigest() for name, content in added.items()}
         manifest = replace(bundle.manifest, files=bundle.manifest.files | digests)
         target = version_folder(root, manifest.name, manifest.version)
@@ -124,6 +128,12 @@ def prepare_all(root: Path, folders: Sequence[Path], images: Path | None = None)
         finally:
             for made in prepared:
                 shutil.rmtree(made.copy, ignore_errors=True)
+
+
+def _file_content(array: NDArray[np.uint8]) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
 
 
 def publish(session: Session, prepared: PreparedVersion) -> Version:

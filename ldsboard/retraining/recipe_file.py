@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
+    from ldsboard.retraining.recipe import Recipe
+
 
 class _LoaderWithoutCache(SourceFileLoader):
     """Loads a Python file without writing a .pyc file, so that kits and users' folders stay unchanged."""
@@ -26,3 +28,8 @@ def load_module(path: Path, name: str) -> ModuleType:
     module = sys.modules[name] = module_from_spec(spec)  # dataclasses need this entry while the module defines them
     cast("SourceFileLoader", spec.loader).exec_module(module)
     return module
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Run the ``recipe.py`` of a kit; return the recipe."""
+    return cast("Recipe", load_module(path, "ldsboard_kit_recipe"))

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from app.__main__ import cli
 from app.benchmarks import catalog
-from app.management.images import ImagesError
 from ldsboard.bundle import Bundle
+from ldsboard.images import ImagesError
 from tests.app.benchmarks import publish, write_benchmark
 
 if TYPE_CHECKING:

@@ -13,13 +13,14 @@ import torch
 from safetensors.torch import load_file
 
 from ldsboard.bundle import Bundle
+from ldsboard.retraining.trainer import REFERENCE_SUBSET
 from ldsboard.subsets import draw_masks
 from tests.worker.tiny import HIDDEN_SEED, TINY, import_file
 from worker import recipes
 from worker.gathering import gather
 from worker.plan import Configuration
 from worker.shards import ShardError, read_shards
-from worker.training import REFERENCE_SUBSET, Trainer, prepare_folder
+from worker.training import Trainer, prepare_folder
 
 if TYPE_CHECKING:
     from pathlib import Path

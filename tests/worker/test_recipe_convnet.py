@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from ldsboard.retraining.engines import ENGINES
+from ldsboard.retraining.trainer import REFERENCE_SUBSET
 from ldsboard.subsets import AUGMENTATION, INITIALISATION, ORDER, generator
 from tests.worker.test_recipe_resnet9 import photographs
 from tests.worker.tiny import import_file
@@ -21,7 +22,7 @@ from worker.data.dataset import Dataset
 from worker.kit import write_kit
 from worker.plan import Plan
 from worker.recipes import cifar10_5k_convnet as convnet
-from worker.training import REFERENCE_SUBSET, Trainer
+from worker.training import Trainer
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,13 +12,14 @@ import torch
 from safetensors.torch import load_file
 
 from ldsboard.retraining.recipe import Augmenting
+from ldsboard.retraining.trainer import REFERENCE_SUBSET
 from ldsboard.subsets import AUGMENTATION, INITIALISATION, ORDER, generator
 from tests.worker.tiny import import_file
 from worker.data.dataset import Dataset, Part
 from worker.kit import write_kit
 from worker.plan import Plan
 from worker.recipes import cifar10_5k_resnet9, digits_mlp
-from worker.training import REFERENCE_SUBSET, Trainer
+from worker.training import Trainer
 
 if TYPE_CHECKING:
     from pathlib import Path

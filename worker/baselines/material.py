@@ -6,14 +6,14 @@ Legend: M subsets, R runs, n training examples, N targets, d inputs.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, Self
 
 import torch
 from safetensors.torch import load_file
 
 from ldsboard.bundle import Bundle
 from ldsboard.manifest import BundleError
-from ldsboard.retraining.recipe_file import load_module
+from ldsboard.retraining.recipe_file import load_recipe
 from worker import data
 
 if TYPE_CHECKING:
@@ -76,12 +76,12 @@ class Material:
         files = sorted(kit.glob("reference-*.safetensors"))
         if not files:
             raise BundleError(f"There are no reference models in {kit}. Use a benchmark whose kit has them.")
-        recipe = cast("Recipe", load_module(kit / "recipe.py", "ldsboard_kit_recipe"))
-        images = _images(bundle, recipe)
+        recipe = load_recipe(kit / "recipe.py")
+        images = find_images(bundle, recipe)
 
         def examples(part: str) -> Examples:
             labels = torch.from_numpy(bundle.array(f"{part}_labels")).long()
-            return Examples(recipe.inputs(images[part]), labels)
+            return Examples(recipe.inputs(images[f"{part}_images"]), labels)
 
         public = slice(bundle.manifest.subsets["public"])
         return cls(
@@ -94,15 +94,20 @@ class Material:
         )
 
 
-def _images(bundle: Bundle, recipe: Recipe) -> dict[str, NDArray[np.uint8]]:
-    """Return the images of the training examples, under ``train``, and of the targets, under ``target``.
+def find_images(bundle: Bundle, recipe: Recipe) -> dict[str, NDArray[np.uint8]]:
+    """Return the arrays ``train_images`` and ``target_images`` of a benchmark.
 
     If the benchmark ships no images, they are read from the recipe's data set, whose arrays must have the sha256 in the manifest.
+
+    Raises
+    ------
+    DataError
+        The benchmark ships no images, and the data set is unavailable or differs from the benchmark's.
     """
     if {"train_images.npy", "target_images.npy"} <= set(bundle.manifest.files):
-        return {part: bundle.array(f"{part}_images") for part in ("train", "target")}
+        return {name: bundle.array(name) for name in ("train_images", "target_images")}
     dataset = data.load(recipe.DATASET).verified(bundle.manifest.dataset["sha256"])
-    return {name: part.images for name, part in dataset.parts.items()}
+    return {f"{name}_images": part.images for name, part in dataset.parts.items()}
 
 
 def _read_model(recipe: Recipe, path: Path) -> nn.Module:

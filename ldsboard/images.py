@@ -1,13 +1,14 @@
-"""Images for a benchmark that is distributed without images: read from the operator's copy, and verified by SHA-256."""
+"""Images for a benchmark that is distributed without images: read from one's own copy, and verified by SHA-256."""
 
 from __future__ import annotations
 
-import io
 from hashlib import sha256
 from typing import TYPE_CHECKING
 from zipfile import BadZipFile
 
 import numpy as np
+
+from ldsboard.manifest import BundleError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,12 +19,12 @@ if TYPE_CHECKING:
     from ldsboard.manifest import Manifest
 
 
-class ImagesError(ValueError):
-    """The images cannot be added to a benchmark; the message says why and what to do."""
+class ImagesError(BundleError):
+    """The images of a benchmark cannot be used; the message says why and what to do."""
 
 
-def find_images(path: Path, manifest: Manifest) -> dict[str, bytes]:
-    """Find the images of a benchmark; return the content of ``train_images.npy`` and ``target_images.npy``, by file name.
+def find_images(path: Path, manifest: Manifest) -> dict[str, NDArray[np.uint8]]:
+    """Find the images of a benchmark; return the arrays ``train_images`` and ``target_images``, by name.
 
     Parameters
     ----------
@@ -45,14 +46,12 @@ def find_images(path: Path, manifest: Manifest) -> dict[str, bytes]:
     wanted = {stated[name]: name for name in counts if name in stated}
     if len(wanted) < len(counts):
         raise ImagesError(f"The benchmark {manifest.name} does not state the sha256 of its images. Leave out --images.")
-    found: dict[str, bytes] = {}
+    found: dict[str, NDArray[np.uint8]] = {}
     for array in _arrays(path):
         name = wanted.get(sha256(np.ascontiguousarray(array).tobytes()).hexdigest())
         if name is not None and array.dtype == np.uint8 and array.shape[:1] == (counts[name],):
-            file = io.BytesIO()
-            np.save(file, array)
-            found[f"{name}.npy"] = file.getvalue()
-    if absent := {f"{name}.npy" for name in counts} - set(found):
+            found[name] = array.astype(np.uint8, copy=False)
+    if absent := {f"{name}.npy" for name in counts if name not in found}:
         raise ImagesError(
             f"{path} has no array with the sha256 that {manifest.name} states for {', '.join(sorted(absent))}. "
             "Give an .npz file or a folder of .npy files, with the training images and the target images as uint8 arrays, "

@@ -1,0 +1,1 @@
+"""Counterfactual evaluation: the fall of a target's margin after retraining without the examples that the scores name."""
