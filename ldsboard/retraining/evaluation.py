@@ -24,7 +24,7 @@ from ldsboard.retraining.recipe import has_convolutions
 from ldsboard.retraining.recipe_file import load_recipe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
     from pathlib import Path
 
     from ldsboard.counterfactual.plan import Plan
@@ -82,7 +82,7 @@ class Evaluation:
         """Return the parts that are still to be trained."""
         return [part for part in self.parts if not self.path(part).exists()]
 
-    def train(self, parts: list[Part], count: int = 1) -> Iterator[int]:
+    def train(self, parts: list[Part], count: int = 1) -> Generator[int]:
         """Train parts in `count` processes, or in this one, and yield the number of models after each group.
 
         Raises

@@ -24,8 +24,8 @@ PLAN = Plan(targets=(0, 2, 3), sizes=(1, 2, 4), headline=2, runs=2)
 
 
 def manifest(**members: Any) -> Manifest:
-    names = Manifest.__dataclass_fields__
-    return Manifest(**dict.fromkeys(names) | {"name": "toy", "n_train": 1200, "n_targets": 597, "recipe": {}} | members)
+    filled: dict[str, Any] = dict.fromkeys(Manifest.__dataclass_fields__)
+    return Manifest(**filled | {"name": "toy", "n_train": 1200, "n_targets": 597, "recipe": {}} | members)
 
 
 def test_plan_has_one_percent_as_headline_and_spread_targets() -> None:
@@ -111,7 +111,8 @@ def test_falls_are_those_of_plain_loops(known: Known) -> None:
     targets = (0, 3, 4)
     after = outputs(rng, 6, 6)  # a model for each of three targets and two runs
     each = np.repeat(targets, 2)
-    own = OwnOutputs(*(values.reshape(3, 2) for values in OwnOutputs.of(after, each, labels)))
+    reshaped: list[Any] = [values.reshape(3, 2) for values in OwnOutputs.of(after, each, labels)]
+    own = OwnOutputs(*reshaped)
     found = Falls.of(own, known, targets, 2)
     before, control = known.everything, known.controls[2]
     for row, t in enumerate(targets):
