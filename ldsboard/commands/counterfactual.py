@@ -132,7 +132,7 @@ def report(result: CounterfactualResult, bundle: Bundle, out: Path | None, *, as
             np.savez(file, targets=np.array(plan.targets), removed=np.array(plan.sizes), **falls)  # type: ignore[arg-type]
     if as_json:
         about = {"benchmark": bundle.manifest.name, "version": bundle.manifest.version, "targets": len(plan.targets)}
-        print_json(about | {"runs": plan.runs, "headline": plan.headline, "rows": rows})
+        print_json(about | {"runs": plan.runs, "headline": plan.headline, "seconds": result.seconds, "rows": rows})
         return
     table = Table(
         "removed", "examples", "fall of the margin [95 %]", "of others of the class", "rise of the loss", "flipped"
@@ -149,6 +149,8 @@ def report(result: CounterfactualResult, bundle: Bundle, out: Path | None, *, as
         )
     output.print(table)
     output.print(headline_text(result, bundle.manifest.n_train))
+    models = len(rows) * len(plan.targets) * plan.runs
+    output.print(f"{count(models, 'model')} took {result.seconds:.1f} s of processor time.")
     for row in rows:
         for note in notes(row, len(plan.targets)):
             errors.print(f"Note: {row['direction']}, {count(row['removed'], 'example')}: {note}")
