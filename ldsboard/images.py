@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from hashlib import sha256
 from typing import TYPE_CHECKING
-from zipfile import BadZipFile
 
 import numpy as np
 
+from ldsboard.drafts import NPZ_ERRORS
 from ldsboard.manifest import BundleError
 
 if TYPE_CHECKING:
@@ -69,5 +69,7 @@ def _arrays(path: Path) -> Iterator[NDArray[np.generic]]:
             with np.load(path, allow_pickle=False) as archive:
                 # `archive` returns bytes for a member that is no array.
                 yield from (np.asarray(archive[name]) for name in archive.files)
-    except (OSError, ValueError, BadZipFile, TypeError) as error:  # TypeError: the file is a single array
-        raise ImagesError(f"{path} cannot be read: {error}. Give an .npz file, or a folder of .npy files.") from error
+    except NPZ_ERRORS as error:
+        raise ImagesError(
+            f"{path} cannot be read: {str(error) or type(error).__name__}. Give an .npz file, or a folder of .npy files."
+        ) from error

@@ -13,6 +13,7 @@ import typer
 
 from ldsboard.core.ceiling import ceiling_text
 from ldsboard.manifest import BundleError
+from ldsboard.problems import ProblemError
 from ldsboard.retraining import device
 from ldsboard.retraining.processes import ProcessError
 from worker import cluster, gathering, recipes
@@ -230,9 +231,12 @@ def main() -> None:
     except OutOfMemory as error:
         console.print(f"error: {error} {error.advice}", soft_wrap=True)
         sys.exit(2)
-    except (BundleError, ConfigurationError, DataError, ProcessError, ShardError) as error:
+    except (BundleError, ConfigurationError, DataError, ProblemError, ProcessError, ShardError) as error:
         console.print(f"error: {error}", soft_wrap=True)
         sys.exit(1 if isinstance(error, ProcessError) else 2)
+    except FileNotFoundError as error:
+        console.print(f"error: There is no file {error.filename}. Check the path.", soft_wrap=True)
+        sys.exit(2)
     except OSError as error:  # disk full, no permission, disk unmounted
         advice = "Finished shards are kept: fix the cause and repeat the command."
         console.print(f"error: {error}. {advice}", soft_wrap=True)

@@ -10,7 +10,7 @@ import typer
 from ldsboard.bundle import Bundle
 from ldsboard.cache import pulled
 from ldsboard.commands.conversion import TRAIN_TARGET, check_axes, read_file
-from ldsboard.commands.counterfactual import Out, Processes, Targets, evaluate, report
+from ldsboard.commands.counterfactual import Out, Processes, Targets, check_out, evaluate, report
 from ldsboard.commands.options import AsJson, Axes, Key
 from ldsboard.retraining.recipe_file import load_recipe
 from worker.baselines.material import find_images
@@ -31,9 +31,10 @@ def counterfactual(
 ) -> None:
     """Retrain models without the examples that a score file names, and print how far the margins of the targets fall.
 
-    After an interruption, repeat the command: finished models are kept.
+    After an interruption, repeat the command: finished parts are kept.
     """
     axes, folder = check_axes(axes), Path(benchmark)
+    check_out(out)
     bundle = Bundle.open(folder if (folder / "public").is_dir() else pulled(benchmark))
     array = read_file(scores, bundle.manifest.n_train, bundle.manifest.n_targets, axes, key)
     recipe = bundle.folder / "public" / "kit" / "recipe.py"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,6 +22,7 @@ from ldsboard.commands.progress import scoring_bar
 from ldsboard.counterfactual.plan import Plan
 from ldsboard.counterfactual.removals import DIRECTIONS, PROPONENTS, Removals
 from ldsboard.counts import count
+from ldsboard.drafts import EVERYONE, atomic_write
 from ldsboard.images import find_images
 
 if TYPE_CHECKING:
@@ -62,15 +64,22 @@ def counterfactual(
 ) -> None:
     """Retrain models without the examples that a score file names, and print how far the margins of the targets fall.
 
-    This runs the recipe of the pulled benchmark, and needs torch. After an interruption, repeat the command: finished models are
+    This runs the recipe of the pulled benchmark, and needs torch. After an interruption, repeat the command: finished parts are
     kept.
     """
     name, axes = options.benchmark_name(benchmark, named_benchmark), check_axes(axes)
+    check_out(out)
     bundle = open_pulled(name, server)
     array = read_file(scores, bundle.manifest.n_train, bundle.manifest.n_targets, axes, key)
     found = find_images(images, bundle.manifest) if images else None
     result = evaluate(bundle, array, found, targets, processes)
     report(result, bundle, out, as_json=as_json)
+
+
+def check_out(out: Path | None) -> None:
+    """Exit if the folder of the file to write does not exist, before models are trained for it."""
+    if out is not None and not out.parent.is_dir():
+        fail(exits.USAGE, f"--out: the folder {out.parent} does not exist.")
 
 
 def evaluate(
@@ -127,9 +136,9 @@ def report(result: CounterfactualResult, bundle: Bundle, out: Path | None, *, as
     """Print a result, and write the falls of every target to a file if there is a path for it."""
     plan, rows = result.plan, result.rows()
     if out is not None:
-        falls = {kind: np.stack([result.falls[kind, k].margin for k in plan.sizes]) for kind in DIRECTIONS}
-        with out.open("wb") as file:
-            np.savez(file, targets=np.array(plan.targets), removed=np.array(plan.sizes), **falls)  # type: ignore[arg-type]
+        falls: Any = {kind: np.stack([result.falls[kind, k].margin for k in plan.sizes]) for kind in DIRECTIONS}
+        with atomic_write(out, mode=EVERYONE) as file:
+            np.savez(file, targets=np.array(plan.targets), removed=np.array(plan.sizes), **falls)
     if as_json:
         about = {"benchmark": bundle.manifest.name, "version": bundle.manifest.version, "targets": len(plan.targets)}
         print_json(about | {"runs": plan.runs, "headline": plan.headline, "seconds": result.seconds, "rows": rows})
@@ -142,13 +151,13 @@ def report(result: CounterfactualResult, bundle: Bundle, out: Path | None, *, as
         table.add_row(
             row["direction"],
             f"{row['removed']} ({row['removed'] / bundle.manifest.n_train:.2%})",
-            f"{row['fall']:+.3f} [{_number(low)}, {_number(high)}]",
+            f"{row['fall']:+.3f}" + ("" if low is None else f" [{low:+.3f}, {high:+.3f}]"),
             _number(row["others"]),
             f"{row['loss']:+.3f}",
             f"{row['flipped']:+.1%}",
         )
     output.print(table)
-    output.print(headline_text(result, bundle.manifest.n_train))
+    output.print(headline_text(result, bundle.manifest.n_train), markup=False)
     models = len(rows) * len(plan.targets) * plan.runs
     output.print(f"{count(models, 'model')} took {result.seconds:.1f} s of processor time.")
     for row in rows:
@@ -160,11 +169,15 @@ def headline_text(result: CounterfactualResult, n: int) -> str:
     """Return the headline in a sentence."""
     found, k, plan = result.headline, result.plan.headline, result.plan
     low, high = found.confidence_interval
+    interval = "" if math.isnan(low) else f" [{-high:+.3f}, {-low:+.3f}]"
+    seeds = "" if math.isnan(found.std_error_runs) else f" (± {found.std_error_runs:.3f} with other seeds)"
+    distance = (
+        f" (difference: {abs(found.above_control):.1f} standard errors)" if math.isfinite(found.above_control) else ""
+    )
     return (
-        f"Without the {k} of {n:,} training examples with the highest scores, the margin falls by {found.fall:.3f} "
-        f"[{low:.3f}, {high:.3f}] on average over {count(len(plan.targets), 'target')} and {count(plan.runs, 'run')} "
-        f"(other seeds: ± {found.std_error_runs:.3f}); without as many random examples, by {found.control:.3f} "
-        f"({found.above_control:.1f} standard errors less)."
+        f"Without the {k} of {n:,} training examples with the highest scores, the margin changes by {-found.fall:+.3f}"
+        f"{interval} on average over {count(len(plan.targets), 'target')} "
+        f"and {count(plan.runs, 'run')}{seeds}. Without as many random examples, it changes by {-found.control:+.3f}{distance}."
     )
 
 

@@ -24,7 +24,7 @@ FEW_SUBSETS = 64
 """With fewer subsets, intervals are computed on the scale of atanh, and permutations decide whether scores are random."""
 
 
-def two_sided_p(t: NDArray[np.float64] | float, degrees: NDArray[np.int64] | int) -> NDArray[np.float64]:
+def two_sided_p(t: NDArray[np.float64] | float, degrees: NDArray[np.int64] | float) -> NDArray[np.float64]:
     """Return the two-sided p-value of `t` by Student's t distribution; nan for 0 degrees of freedom."""
     return 2 * np.asarray(scipy.special.stdtr(degrees, -np.abs(t)), dtype=np.float64)
 

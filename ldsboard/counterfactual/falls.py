@@ -98,6 +98,8 @@ class Falls(NamedTuple):
         Fall of the margin after removing as many random examples.
     by_run
         Fall of the margin, averaged over targets instead of runs, float64 (R,).
+    by_control
+        Fall of the margin after removing random examples, averaged over targets and runs, float64 (D,).
     """
 
     margin: Floats
@@ -106,6 +108,7 @@ class Falls(NamedTuple):
     others: Floats
     control: Floats
     by_run: Floats
+    by_control: Floats
 
     @classmethod
     def of(cls, after_TR: OwnOutputs, known: Known, targets: Sequence[int], removed: int) -> Falls:
@@ -127,14 +130,16 @@ class Falls(NamedTuple):
         everything_TRN: list[Any] = [np.broadcast_to(values, (T, *values.shape)) for values in known.everything]
         before_TR = OwnOutputs.of(Outputs(*everything_TRN), repeated_TR, known.labels_N)
         control_DRT = known.controls[removed].margins[..., list(targets)]
+        control_fall_DRT = before_TR.margins.T.astype(np.float64) - control_DRT
         fall_TR = before_TR.margins.astype(np.float64) - after_TR.margins
         return cls(
             fall_TR.mean(1),
             (after_TR.losses.astype(np.float64) - before_TR.losses).mean(1),
             (before_TR.correct.astype(np.float64) - after_TR.correct).mean(1),
             (before_TR.others - after_TR.others).mean(1),
-            (before_TR.margins.T.astype(np.float64) - control_DRT).mean((0, 1)),
+            control_fall_DRT.mean((0, 1)),
             fall_TR.mean(0),
+            control_fall_DRT.mean((1, 2)),
         )
 
     @property
@@ -158,8 +163,9 @@ class Summary:
     loss, flipped, others, control
         Means over targets of the columns of `Falls`; `others` over the targets that have it, nan if none has.
     above_control, p_value
-        Difference between the mean fall and that of the random control, in standard errors of the difference over targets; and
-        its two-sided p-value.
+        Difference between the mean fall and that of the random control, in standard errors of the difference; and its two-sided
+        p-value. The random examples are the same for all targets, so to the error over targets is added that over the D random
+        controls. The degrees of freedom are those of Welch and Satterthwaite.
     """
 
     fall: float
@@ -179,9 +185,7 @@ class Summary:
         T, R = falls.margin.size, falls.by_run.size
         fall, error = float(falls.margin.mean()), _standard_error(falls.margin)
         half = half_width(error, T)
-        excess_T = falls.margin - falls.control
-        excess, excess_error = float(excess_T.mean()), _standard_error(excess_T)
-        z = excess / excess_error if excess_error else math.copysign(math.inf, excess) if excess else 0.0
+        z, p_value = _against_control(falls.margin - falls.control, falls.by_control)
         return cls(
             fall,
             error,
@@ -192,9 +196,24 @@ class Summary:
             float(np.nanmean(falls.others)) if not np.isnan(falls.others).all() else math.nan,
             float(falls.control.mean()),
             z,
-            float(two_sided_p(z, T - 1)),
+            p_value,
         )
 
 
 def _standard_error(values_T: Floats) -> float:
     return float(values_T.std(ddof=1)) / math.sqrt(values_T.size) if values_T.size > 1 else math.nan
+
+
+def _against_control(excess_T: Floats, by_control_D: Floats) -> tuple[float, float]:
+    """Return the mean excess of the falls over the random control in standard errors, and its p-value; nan for one target."""
+    excess, parts = float(excess_T.mean()), (excess_T, by_control_D)
+    if excess_T.size == 1:
+        return math.nan, math.nan
+    squares = [_standard_error(part) ** 2 for part in parts]
+    if not any(squares):
+        z = math.copysign(math.inf, excess) if excess else 0.0
+        return z, float(two_sided_p(z, excess_T.size - 1))
+    total = math.fsum(squares)
+    degrees = total**2 / math.fsum(square**2 / (part.size - 1) for square, part in zip(squares, parts, strict=True))
+    z = excess / math.sqrt(total)
+    return z, float(two_sided_p(z, degrees))

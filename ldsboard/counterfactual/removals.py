@@ -63,22 +63,27 @@ class Removals:
     @classmethod
     def of(cls, scores_nN: ArrayLike, plan: Plan) -> Self:
         """Return the removals that scores, (n, N), finite, name for the targets of a plan."""
-        scores_Tn = np.asarray(scores_nN)[:, list(plan.targets)].T.astype(np.float64)
+        scores_nT = np.asarray(scores_nN)[:, list(plan.targets)]
         largest = plan.sizes[-1]
         examples, scores = {}, {}
         for direction, sign in zip(DIRECTIONS, (-1, 1), strict=True):
-            first_TK = np.argsort(sign * scores_Tn, axis=1, kind="stable")[:, : largest + 1]
+            # One target after the other, because sorting takes eight bytes for each score.
+            orders = (np.argsort(sign * column_n.astype(np.float64), kind="stable") for column_n in scores_nT.T)
+            first_TK = np.stack([order_n[: largest + 1] for order_n in orders])
             examples[direction] = first_TK[:, :largest].astype(np.int64)
-            scores[direction] = np.take_along_axis(scores_Tn, first_TK, axis=1)
+            scores[direction] = np.take_along_axis(scores_nT.T, first_TK, axis=1).astype(np.float64)
         return cls(examples, scores)
 
     def marks(self, direction: str, k: int, labels_n: NDArray[np.integer]) -> Marks:
         """Return how many targets have unusual removals of k examples, whose labels are `labels_n` (n,)."""
         last, following = self.scores[direction][:, k - 1], self.scores[direction][:, k]
         wrong = last <= 0 if direction == PROPONENTS else last >= 0
-        removed_Tk = labels_n[self.examples[direction][:, :k]]
-        classes, size_c = np.unique(labels_n, return_counts=True)
-        emptied = ((removed_Tk[:, :, None] == classes).sum(axis=1) == size_c).any(axis=1)
+        classes_n = np.unique(labels_n, return_inverse=True)[1]
+        size_c = np.bincount(classes_n)
+        emptied = [
+            bool((np.bincount(classes_n[removed_k], minlength=size_c.size) == size_c).any())
+            for removed_k in self.examples[direction][:, :k]
+        ]
         return Marks(*(int(np.count_nonzero(each)) for each in (last == following, wrong, emptied)))
 
 

@@ -6,6 +6,7 @@ The models on all examples and those without random examples are trained once fo
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
     from ldsboard.counterfactual.removals import Removals
     from ldsboard.retraining.kit import Kit
     from ldsboard.retraining.recipe import Recipe
+
+
+VERSION = 1
+"""Version of the code that trains parts; it is raised whenever the bits of a part change."""
 
 
 @dataclass(frozen=True)
@@ -96,10 +101,14 @@ class Evaluation:
         trainer = PartTrainer(self.kit, self.plan, self.removals)
         if count == 1:
             work = trainer.prepare()
-            for task in tasks:
-                yield from work(task)
+            reports = (report for task in tasks for report in work(task))
         else:
-            yield from processes.run(trainer.prepare, tasks, min(count, len(tasks)))
+            reports = processes.run(trainer.prepare, tasks, min(count, len(tasks)))
+        with closing(reports):
+            for report in reports:
+                if isinstance(report, BundleError):
+                    raise report
+                yield report
 
     def result(self) -> CounterfactualResult:
         """Return the result; all parts must be trained.
@@ -148,7 +157,8 @@ class Evaluation:
     def _shared_digest(self) -> str:
         arithmetic = device.arithmetic(device.CPU, has_convolutions=has_convolutions(self._recipe.build()))
         plan = {name: value for name, value in asdict(self.plan).items() if name != "targets"}
-        return _digest(self.kit.identity() | arithmetic | plan)
+        code = {"retraining": VERSION, "numpy": np.__version__, "controls": CONTROLS}
+        return _digest(self.kit.identity() | arithmetic | plan | code)
 
     @cached_property
     def _digest(self) -> str:
@@ -160,6 +170,8 @@ class Evaluation:
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 return dict(arrays)
+        except (FileNotFoundError, PermissionError):
+            raise
         except NPZ_ERRORS as error:
             raise BundleError(f"{path} is damaged. Delete the file and repeat the command.") from error
 

@@ -58,7 +58,7 @@ class Kit:
         Raises
         ------
         BundleError
-            The benchmark has no recipe or no public seed, because its ground truth was imported, or it has no images.
+            The benchmark has no recipe or no public seed, because its ground truth was imported; or no images.
         """
         manifest, public = bundle.manifest, bundle.folder / "public"
         if manifest.public_seed is None or "kit/recipe.py" not in manifest.files:
@@ -67,6 +67,10 @@ class Kit:
             )
         if images is None:
             if not {"train_images.npy", "target_images.npy"} <= set(manifest.files):
+                if not {"train_images", "target_images"} <= set(manifest.dataset.get("sha256", {})):
+                    raise BundleError(
+                        f"{manifest.name} has neither images nor their sha256: its models cannot be trained again."
+                    )
                 raise BundleError(f"{manifest.name} ships no images. Add --images with your own copy of them.")
             images = {f"{part}_images": bundle.array(f"{part}_images") for part in PARTS}
         train, target = (
@@ -77,5 +81,5 @@ class Kit:
     def identity(self) -> dict[str, Any]:
         """Return what decides the models: the seed, and the sha256 of the recipe and of all arrays."""
         arrays = {f"{name}_{field}": array for name in PARTS for field, array in getattr(self, name)._asdict().items()}
-        digests = {name: sha256(array.tobytes()).hexdigest() for name, array in arrays.items()}
+        digests = {name: [*array.shape, sha256(array.tobytes()).hexdigest()] for name, array in arrays.items()}
         return {"seed": self.seed, "recipe": sha256(self.recipe.read_bytes()).hexdigest(), **digests}

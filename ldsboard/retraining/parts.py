@@ -62,10 +62,25 @@ class PartTrainer:
     plan: Plan
     removals: Removals
 
-    def prepare(self) -> Callable[[tuple[Part, Path]], Iterator[int]]:
-        """Return a function that trains a part, writes its file, and yields the number of models after each group."""
+    def prepare(self) -> Callable[[tuple[Part, Path]], Iterator[int | BundleError]]:
+        """Return a function that trains a part, writes its file, and yields the number of models after each group.
+
+        A part that another process has written meanwhile is not trained. An error that the user can understand is yielded, since
+        an error in another process would arrive as a traceback.
+        """
         retrainer = Retrainer(self.kit, self.plan.runs)
-        return lambda task: self._train(retrainer, *task)
+
+        def work(task: tuple[Part, Path]) -> Iterator[int | BundleError]:
+            part, path = task
+            if path.exists():
+                yield len(self._removals(part))
+                return
+            try:
+                yield from self._train(retrainer, part, path)
+            except BundleError as error:
+                yield error
+
+        return work
 
     def _removals(self, part: Part) -> list[Removal]:
         """Return the models of a part."""
@@ -87,16 +102,16 @@ class PartTrainer:
             group = slice(first, first + together)
             outputs = retrainer.retrain(removals[group])
             if not np.isfinite(outputs.margins).all():
+                which = f"without {part.removed} training examples ({part.kind})" if part.removed else "on all examples"
                 raise BundleError(
-                    f"A model of {self.kit.benchmark} diverged without {part.removed} of its training examples: its margins are "
-                    "not finite."
+                    f"A model of {self.kit.benchmark} trained {which} has margins that are not finite. Repeating trains the same "
+                    "models: the recipe does not allow this evaluation."
                 )
-            own = part.kind not in (EVERYTHING, CONTROL)
-            found.append(OwnOutputs.of(outputs, targets[group], self.kit.target.labels) if own else outputs)
+            found.append(outputs if part.is_shared else OwnOutputs.of(outputs, targets[group], self.kit.target.labels))
             yield len(outputs.margins)
         arrays: dict[str, Any] = {
             name: np.concatenate([getattr(each, name) for each in found]) for name in found[0]._fields
         }
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with atomic_write(path) as file:
+        with atomic_write(path, keep_existing=True) as file:
             np.savez(file, **arrays, seconds=np.array(time.process_time() - start))

@@ -17,6 +17,7 @@ import torch
 
 from ldsboard.counterfactual.falls import Outputs
 from ldsboard.manifest import BundleError
+from ldsboard.retraining.engines import check_engine
 from ldsboard.retraining.recipe_file import load_recipe
 from ldsboard.retraining.trainer import REFERENCE_SUBSET, GroupTrainer
 
@@ -40,6 +41,10 @@ class Retrainer(GroupTrainer):
 
     def __init__(self, kit: Kit, runs: int) -> None:
         recipe = load_recipe(kit.recipe)
+        try:
+            check_engine(recipe.ENGINE, recipe)
+        except TypeError as error:
+            raise BundleError(f"The recipe {recipe.NAME} cannot be trained: {error}") from error
         super().__init__(recipe, recipe.ENGINE, kit.train, kit.target)
         self._seeds = [(kit.seed, REFERENCE_SUBSET, run) for run in range(runs)]
 
@@ -51,11 +56,16 @@ class Retrainer(GroupTrainer):
 
     def visits_without(self, removal: Removal) -> torch.Tensor:
         """Return the order of a run without the removed examples, int64 (E, n - k); or the visits, (E, n - k, 1 + a)."""
-        visits_En = self._visits_REn[removal.run]
+        visits_En, left = self._visits_REn[removal.run], len(self.labels_n) - len(removal.examples)
         kept_n = torch.ones(len(self.labels_n), dtype=torch.bool)
         kept_n[torch.from_numpy(removal.examples).long()] = False
         examples_En = visits_En if self.augmenting is None else visits_En[..., 0]
-        return visits_En[kept_n[examples_En]].view(len(visits_En), -1, *visits_En.shape[2:])
+        kept_En = kept_n[examples_En]
+        if not (kept_En.sum(dim=1) == left).all():
+            raise BundleError(
+                f"The recipe {self.recipe.NAME} does not visit each example once in each epoch, so that some cannot be left out."
+            )
+        return visits_En[kept_En].view(len(visits_En), left, *visits_En.shape[2:])
 
     def retrain(self, removals: Sequence[Removal]) -> Outputs:
         """Train one model for each removal, as one group, and return what the models say of all targets, (K, N).
@@ -63,7 +73,7 @@ class Retrainer(GroupTrainer):
         Raises
         ------
         BundleError
-            The recipe cannot train on so many examples.
+            The recipe does not visit each example once in each epoch, or cannot train on so many examples.
         """
         orders = [self.visits_without(removal) for removal in removals]
         try:

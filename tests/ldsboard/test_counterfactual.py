@@ -130,10 +130,14 @@ def test_falls_are_those_of_plain_loops(known: Known) -> None:
     for r in range(2):
         falls_T = [before.margins[r, t] - after.margins[2 * row + r, t] for row, t in enumerate(targets)]
         assert found.by_run[r] == pytest.approx(np.mean(falls_T))
+    for d in range(CONTROLS):
+        falls_RT = [before.margins[r, t] - control.margins[d, r, t] for r in range(2) for t in targets]
+        assert found.by_control[d] == pytest.approx(np.mean(falls_RT))
 
 
 def falls(margin: np.ndarray[Any, Any], control: np.ndarray[Any, Any]) -> Falls:
-    return Falls(margin, margin, margin, np.full(margin.size, np.nan), control, np.array([1.0, 2.0, 4.0]))
+    nothing = np.full(margin.size, np.nan)
+    return Falls(margin, margin, margin, nothing, control, np.array([1.0, 2.0, 4.0]), np.full(CONTROLS, control.mean()))
 
 
 def test_summary_has_the_numbers_of_t_tests() -> None:
@@ -148,6 +152,15 @@ def test_summary_has_the_numbers_of_t_tests() -> None:
     assert (found.above_control, found.p_value) == pytest.approx((paired.statistic, paired.pvalue))
     assert found.std_error_runs == pytest.approx(stats.sem([1.0, 2.0, 4.0]))
     assert math.isnan(found.others)
+
+
+def test_random_controls_that_differ_widen_the_error_of_the_difference() -> None:
+    rng = np.random.default_rng(4)
+    margin, by_control = rng.gamma(1.0, size=40), rng.normal(size=CONTROLS)
+    found = Summary.of(falls(margin, np.zeros(40))._replace(by_control=by_control))
+    # Welch's test of two samples has the same error and the same degrees of freedom.
+    plain = stats.ttest_ind(margin, by_control - by_control.mean(), equal_var=False)
+    assert (found.above_control, found.p_value) == pytest.approx((plain.statistic, plain.pvalue))
 
 
 def test_two_entries_are_compared_in_pairs_over_targets() -> None:

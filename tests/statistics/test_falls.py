@@ -16,6 +16,7 @@ import pytest
 
 from ldsboard.core.comparison import compare_influences
 from ldsboard.counterfactual.falls import Falls, Summary
+from ldsboard.counterfactual.removals import CONTROLS
 from tests.statistics.figures import Share
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from tests.statistics.conftest import Report
     from tests.statistics.figures import Draws
 
-MEAN, RUN, SEED = 1.5, 0.1, 0.01
-"""Mean fall, and standard deviation of a fall over runs: separately for each target, and shared by all targets of a seed."""
+MEAN, RUN, SEED, CONTROL = 1.5, 0.1, 0.01, 0.02
+"""Mean fall; its standard deviation over runs, for each target and for all targets of a seed; and that over random controls."""
 
 
 def simulate(rng: np.random.Generator, means: Sequence[float], T: int, R: int) -> list[Falls]:
@@ -38,9 +39,10 @@ def simulate(rng: np.random.Generator, means: Sequence[float], T: int, R: int) -
     for mean in means:
         level_T: NDArray[np.float64] = mean * (common_T + rng.gamma(2, 0.5, T)) / 2
         fall_TR = level_T[:, None] + RUN * rng.normal(size=(T, R)) + seeds_R
-        control_T = SEED * rng.normal(size=T) + seeds_R.mean()
+        control_DT = CONTROL * rng.normal(size=(CONTROLS, 1)) + RUN * rng.normal(size=(CONTROLS, T)) + seeds_R.mean()
         fall_T = fall_TR.mean(1)
-        falls.append(Falls(fall_T, fall_T, fall_T, fall_T, control_T, fall_TR.mean(0)))
+        by_run, by_control = fall_TR.mean(0), control_DT.mean(1)
+        falls.append(Falls(fall_T, fall_T, fall_T, fall_T, control_DT.mean(0), by_run, by_control))
     return falls
 
 

@@ -193,7 +193,10 @@ def test_visits_of_augmented_recipe_lack_only_removed_examples() -> None:
     assert whole[..., 1].float().mean() == pytest.approx(0.5, abs=0.1)
 
 
-def test_recipe_that_cannot_train_on_so_many_examples_is_named(kit: Kit, removals: Removals, tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [1, 2])
+def test_recipe_that_cannot_train_on_so_many_examples_is_named(
+    kit: Kit, removals: Removals, tmp_path: Path, count: int
+) -> None:
     path = tmp_path / "recipe.py"
     text = kit.recipe.read_text() + (
         "\n_batches = batches\n\n\ndef batches(order_Em):\n    if order_Em.shape[-1] % 100:\n"
@@ -202,7 +205,7 @@ def test_recipe_that_cannot_train_on_so_many_examples_is_named(kit: Kit, removal
     path.write_text(text)
     evaluation = Evaluation(Kit(kit.benchmark, path, kit.train, kit.target, kit.seed), PLAN, removals, tmp_path)
     with pytest.raises(BundleError, match="digits-mlp cannot train on 1188 examples: expected hundreds of examples"):
-        list(evaluation.train(evaluation.missing()))
+        list(evaluation.train(evaluation.missing(), count))
 
 
 def test_diverged_model_is_an_error_and_no_number(kit: Kit, removals: Removals, tmp_path: Path) -> None:
@@ -211,7 +214,7 @@ def test_diverged_model_is_an_error_and_no_number(kit: Kit, removals: Removals, 
     path.write_text(text.replace("learning_rate: float = ", "learning_rate: float = 1e30 * "))
     assert path.read_text() != text
     evaluation = Evaluation(Kit(kit.benchmark, path, kit.train, kit.target, kit.seed), PLAN, removals, tmp_path)
-    with pytest.raises(BundleError, match="digits-mlp diverged without 0 of its training examples"):
+    with pytest.raises(BundleError, match="digits-mlp trained on all examples has margins that are not finite"):
         list(evaluation.train(evaluation.missing()))
 
 
@@ -280,9 +283,7 @@ def test_table_names_headline_and_marks(cached: Path, worker: Callable[..., subp
     np.save("constant.npy", np.zeros((1200, 597)))
     done = worker("counterfactual", "--benchmark", cached, "--scores", "constant.npy", "--targets", "2")
     assert done.returncode == 0, done.stderr
-    assert "Without the 12 of 1,200 training examples with the highest scores, the margin falls by " in " ".join(
-        done.stdout.split()
-    )
+    assert "Without the 12 of 1,200 training examples with the highest scores, " in " ".join(done.stdout.split())
     assert (
         "Note: proponents, 12 examples: for 2 of 2 targets, removed and kept examples have equal scores" in done.stderr
     )
@@ -299,3 +300,66 @@ def test_missing_torch_is_named(
         cli.main()
     assert ended.value.code == 2
     assert "needs torch. Install it: pip install torch" in capsys.readouterr().err
+
+
+def test_single_target_has_no_interval_and_no_nan(
+    cached: Path, worker: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    done = worker("counterfactual", "--benchmark", cached, "--scores", "scores.npy", "--targets", "1")
+    assert done.returncode == 0, done.stderr
+    text = " ".join(done.stdout.split())
+    assert "nan" not in text
+    assert " on average over 1 target and 3 runs (± " in text
+
+
+def test_trainer_reports_bad_score_files_and_folders(
+    cached: Path, worker: Callable[..., subprocess.CompletedProcess[str]], scores_nN: np.ndarray[Any, Any]
+) -> None:
+    np.save("short.npy", scores_nN[:7])
+    np.save("nan.npy", np.where(scores_nN > 3, np.nan, scores_nN))
+    for file, message in (
+        ("none.npy", "There is no file none.npy. Check the path."),
+        ("short.npy", "(7, 597)"),
+        ("nan.npy", "finite"),
+    ):
+        done = worker("counterfactual", "--benchmark", cached, "--scores", file)
+        assert done.returncode == 2
+        assert message in done.stderr
+    done = worker("counterfactual", "--benchmark", cached, "--scores", "scores.npy", "--out", "no/such/folder.npz")
+    assert done.returncode == 2
+    assert "--out: the folder no/such does not exist." in done.stderr
+
+
+def test_parts_of_other_models_are_in_another_folder(
+    kit: Kit, one_by_one: Kit, removals: Removals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def folders(kit: Kit = kit, plan: Plan = PLAN) -> set[Path]:
+        evaluation = Evaluation(kit, plan, removals, tmp_path)
+        return {evaluation.path(part).parent for part in evaluation.parts}
+
+    found = folders()
+    assert len(found) == 2  # what all score files share, and the rest
+    images = Examples(255 - kit.target.images, kit.target.labels)
+    for other in (
+        folders(one_by_one),
+        folders(Kit(kit.benchmark, kit.recipe, kit.train, kit.target, 2)),
+        folders(Kit(kit.benchmark, kit.recipe, kit.train, images, kit.seed)),
+        folders(plan=Plan(PLAN.targets, PLAN.sizes, PLAN.headline, 3)),
+    ):
+        assert not found & other
+    monkeypatch.setenv("MKL_CBWR", "COMPATIBLE")
+    assert not found & folders()
+    monkeypatch.undo()
+    monkeypatch.setattr("ldsboard.retraining.evaluation.VERSION", 2)
+    assert not found & folders()
+
+
+def test_recipe_that_repeats_examples_within_an_epoch_is_refused(kit: Kit, removals: Removals, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.py"
+    path.write_text(
+        kit.recipe.read_text()
+        + "\n_order = order\n\n\ndef order(rng, examples):\n    return _order(rng, examples)[:, :1] + 0 * _order(rng, examples)\n"
+    )
+    evaluation = Evaluation(Kit(kit.benchmark, path, kit.train, kit.target, kit.seed), PLAN, removals, tmp_path)
+    with pytest.raises(BundleError, match="does not visit each example once in each epoch"):
+        list(evaluation.train(evaluation.missing()))
