@@ -17,8 +17,9 @@ TESTS_FOLDER = Path(__file__).parent
 FOLDERS_WITH_SERVICE = {"acceptance", "app", "browser", "client", "hostile", "worker"}
 MAX_UPLOAD_BYTES = 1_000_000
 
-CIFAR10 = os.environ.get("LDSBOARD_CIFAR10")
-"""A developer's own copy of CIFAR-10, for tests of the shipped benchmark that has no images."""
+CIFAR10 = os.environ.setdefault("TESTS_CIFAR10", os.environ.get("LDSBOARD_CIFAR10", ""))
+"""A developer's own copy of CIFAR-10, for tests of the shipped benchmark that has no images; empty if there is none. The second
+variable is for the processes of pytest-xdist, which start after the first is deleted."""
 
 # Neither a developer's own settings nor the CI that runs the tests may affect them.
 OUTER = ("LDSBOARD_", "AWS_", "CI_", "GITHUB_", "GITLAB_", "FORGEJO_", "GITEA_", "ACTIONS_ID_TOKEN_")
