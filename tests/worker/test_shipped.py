@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 SHIPPED = sorted((ROOT / "benchmarks").iterdir())
 AT_HAND = [folder for folder in SHIPPED if (folder / "public" / "train_images.npy").exists() or CIFAR10]
-"""Benchmarks whose images are at hand. No licence allows to ship those of CIFAR-10, so they are the user's own copy."""
+"""Benchmarks whose images are at hand. No licence allows shipping those of CIFAR-10, so they are the user's own copy."""
 
 CLASSES = {"Fashion-MNIST": fashion.CLASSES, "CIFAR-10": cifar10.CLASSES}
 CEILINGS = {"cifar10-5k-convnet": 0.72, "fashion5k-mlp": 0.93}
@@ -50,8 +50,8 @@ def at_hand(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     return Bundle.open(folder)
 
 
-def test_shipped_benchmarks_include_fashion() -> None:
-    assert "fashion5k-mlp" in [folder.name for folder in SHIPPED]
+def test_both_benchmarks_ship() -> None:
+    assert [folder.name for folder in SHIPPED] == sorted(CEILINGS)
 
 
 def test_shipped_classes_have_names(bundle: Bundle) -> None:
@@ -93,10 +93,10 @@ def test_shipped_arrays_have_digests_of_manifest(bundle: Bundle) -> None:
 def test_recipe_and_seed_reproduce_shipped_models(at_hand: Bundle) -> None:
     """On another kind of processor, most models are equal up to rounding; in a few models the rounding errors grow.
 
-    Of 30 models trained with AVX2 and again with AVX-512, 26 had every margin within 1e-4, two within .02, and two within .5 with
-    half of the margins within .06. If rounding errors grow that far in one model of three, they do so in 17 of 20 models in fewer
-    than one of 100,000 runs. A learning rate that is wrong by a thousandth changes every model: half of its margins change by .07
-    or more.
+    Of 30 models of fashion5k-mlp trained with AVX2 and again with AVX-512, 26 had every margin within 1e-4, two within .02, and
+    two within .5 with half of the margins within .06. If rounding errors grow that far in one model of three, they do so in 17 of
+    20 models in fewer than one of 100,000 runs. A learning rate that is wrong by a thousandth changes every model: half of its
+    margins change by .07 or more. Of cifar10-5k-convnet, this was not measured.
     """
     manifest, made = at_hand.manifest, at_hand.manifest.provenance
     recipe = recipes.load(manifest.name)
@@ -109,7 +109,7 @@ def test_recipe_and_seed_reproduce_shipped_models(at_hand: Bundle) -> None:
     shipped_KN = at_hand.margins_MRN.reshape(-1, manifest.n_targets)[:K]
     differences_KN = np.abs(np.concatenate([group.margins_KN for group in groups]) - shipped_KN)
     assert (differences_KN.max(axis=1) < 1e-3).sum() >= 4
-    assert np.median(differences_KN, axis=1).max() < 0.25  # another run of the subset: .3; another subset: .7
+    assert np.median(differences_KN, axis=1).max() < 0.25  # another run of the subset: .3 or more; another subset: .8
     assert abs(np.mean([group.accuracy_K for group in groups]) - made["accuracy_mean"]) < 0.02
 
 
