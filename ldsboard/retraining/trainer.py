@@ -41,7 +41,7 @@ class Examples(NamedTuple):
     labels: NDArray[np.int64]
 
 
-class Logits(NamedTuple):
+class OutputTensors(NamedTuple):
     """What K models say of N targets: margins, losses (cross-entropy), and whether the prediction is right, (K, N) each."""
 
     margins: torch.Tensor
@@ -86,9 +86,9 @@ class GroupTrainer:
         return models
 
     @torch.no_grad()
-    def outputs(self, models: Sequence[nn.Module]) -> Logits:
+    def outputs(self, models: Sequence[nn.Module]) -> OutputTensors:
         """Return what trained models say of the targets; leave the models in evaluation mode."""
         logits_KNC = torch.stack([model.eval()(self.target_inputs) for model in models])
         labels_KN = self.target_labels.expand(logits_KNC.shape[:2])
         losses_KN = logits_KNC.logsumexp(2) - logits_KNC.gather(2, labels_KN.unsqueeze(2)).squeeze(2)
-        return Logits(self.recipe.output(logits_KNC, labels_KN), losses_KN, logits_KNC.argmax(2) == labels_KN)
+        return OutputTensors(self.recipe.output(logits_KNC, labels_KN), losses_KN, logits_KNC.argmax(2) == labels_KN)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from subprocess import CompletedProcess
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from tests.worker.tiny import HIDDEN_SEED, TINY, run_in_this_process
 from worker import recipes
 from worker.__main__ import main
 from worker.data import digits
+from worker.gathering import gather
 from worker.plan import HiddenSeed
 from worker.reports import Progress
 from worker.training import Job, Trainer, prepare_folder, train
@@ -58,6 +60,16 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr("ldsboard.retraining.processes.run", run_in_this_process)
         reports = list(train(job, [range(8), range(8, 20)], 1))
     assert sum(report.models for report in reports if isinstance(report, Progress)) == 20
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pulled(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A benchmark folder as after a pull, with public/ only."""
+    made, folder = tmp_path_factory.mktemp("made") / "benchmark", tmp_path_factory.mktemp("pulled")
+    shutil.copytree(trained, made)
+    gather(made, recipes.load)
+    shutil.copytree(made / "public", folder / "public")
     return folder
 
 

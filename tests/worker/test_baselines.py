@@ -16,13 +16,11 @@ from ldsboard import cache
 from ldsboard.manifest import BundleError
 from ldsboard.retraining import device
 from tests.worker.tiny import TINY
-from worker import recipes
 from worker.baselines import command
 from worker.baselines.material import Examples, Material
 from worker.baselines.registry import BASELINES
 from worker.baselines.tuning import tune
 from worker.data import DataError
-from worker.gathering import gather
 
 if TYPE_CHECKING:
     import subprocess
@@ -30,16 +28,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SUBSETS = 12
-
-
-@pytest.fixture(scope="module")
-def pulled(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A benchmark folder as after a pull, with public/ only."""
-    made, folder = tmp_path_factory.mktemp("made") / "benchmark", tmp_path_factory.mktemp("pulled")
-    shutil.copytree(trained, made)
-    gather(made, recipes.load)
-    shutil.copytree(made / "public", folder / "public")
-    return folder
 
 
 @pytest.fixture(scope="module")
