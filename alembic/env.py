@@ -6,7 +6,7 @@ from contextlib import closing
 
 from alembic import context
 
-from app.db import review_links, uploads, webhooks  # noqa: F401 -- these modules define tables
+from app.db import counterfactuals, review_links, uploads, webhooks  # noqa: F401 -- these modules define tables
 from app.db.base import Base
 from app.db.integrity import missing_references
 from app.db.migration import MigrationError, is_of_later_release, is_own_table, note_oldest, revision

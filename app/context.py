@@ -12,6 +12,7 @@ from app.accounts.quotas import Quotas, UnverifiedQuota
 from app.accounts.rate_limits import RateLimiter, WaitLimiter
 from app.accounts.shared_counts import SharedCounts
 from app.benchmarks.catalog import current_versions, version_folder
+from app.counterfactual.runner import Retrainings
 from app.db.backends import own_connection
 from app.db.presence import Presence, Use
 from app.db.sessions import Database
@@ -70,6 +71,7 @@ class AppContext:
         self._retention = Retention(self.database, self.storage, Periods.of(settings))
         self._orphans = recovery.OrphanSweep(self.database, self.storage)
         self.runner = Runner(self._evaluator.evaluate_next, settings.scoring_processes, self._recover)
+        self._retrainings = Retrainings.of(settings, self.database, self.storage) if scores_here else None
         self.quotas = Quotas(
             settings.ranked_per_day,
             settings.ranked_per_version,
@@ -122,6 +124,8 @@ class AppContext:
             limiters = {"requests": self.rate_limiter, "mints": self.mint_limiter}
             self._shared_counts = SharedCounts(partial(own_connection, self.database.engine), limiters)
         self.runner.start()
+        if self._retrainings is not None:
+            self._retrainings.start()
         if self.settings.webhooks_per_user:
             self._webhook_sender.start()
 
@@ -135,6 +139,8 @@ class AppContext:
         Running evaluations get a few seconds to end. The next start of a server requeues those that do not end in time.
         """
         self._webhook_sender.stop()
+        if self._retrainings is not None:
+            self._retrainings.stop()
         if self.runner.stop():
             self.sandbox.stop()
         # If evaluations still run, the fork server is left running until this process ends: without the fork server, these

@@ -175,6 +175,15 @@ class Settings(StoreSettings):
     """Number of score files that the server evaluates at the same time; 0: only workers evaluate (`python -m app work`), which
     needs PostgreSQL."""
 
+    counterfactual: bool | None = None
+    """Whether models are retrained without the examples that listed score files name; by default where torch is installed."""
+
+    counterfactual_seconds: float = Field(default=7200.0, gt=0)
+    """Largest processor time of the models of one such evaluation, in seconds."""
+
+    counterfactual_bytes: int = Field(default=4 * 2**30, ge=2**29)
+    """Largest memory of the process that trains these models, in bytes."""
+
     @field_validator("public_url")
     @classmethod
     def _check_public_url(cls, value: str) -> str:

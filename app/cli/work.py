@@ -14,6 +14,7 @@ from sqlalchemy import select
 from app import data_lock
 from app.benchmarks.catalog import current_versions, version_folder
 from app.cli.common import fail, open_database
+from app.counterfactual.runner import Retrainings
 from app.database_url import database_url
 from app.db.models import Version
 from app.db.presence import Presence, Use
@@ -67,11 +68,16 @@ def work(
         preload_imports()
         evaluator = Evaluator(database, storage, settings.benchmarks_dir, sandbox, settings.retry_seconds)
         typer.echo(f"Scores are added with {route}.")
+        retrainings = Retrainings.of(settings, database, storage)
         worker = Worker(libpq_address(settings), evaluator, presence, concurrency)
         typer.echo(f"Evaluating at most {concurrency} at the same time. Press Ctrl-C to stop.")
         try:
+            if retrainings is not None:
+                retrainings.start()
             asyncio.Runner().run(worker.run())
         finally:
+            if retrainings is not None:
+                retrainings.stop()
             sandbox.stop()
         # Threads that wait for a database that is away would hold up the end for minutes.
         sys.stdout.flush()

@@ -35,7 +35,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import NullType
 
-from app.db import review_links, uploads, webhooks  # noqa: F401 -- these modules define tables
+from app.db import counterfactuals, review_links, uploads, webhooks  # noqa: F401 -- these modules define tables
 from app.db.base import Base
 from app.db.migration import VERSION_TABLE, is_own_table
 from app.db.sessions import NUL

@@ -25,11 +25,24 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 
+class Fall(NamedTuple):
+    """The mean fall of the margin of an entry without 1 % of the examples, over targets.
+
+    ``half_width`` is half the width of its 95 % interval; ``rank`` is the rank interval among the entries with a fall, or None.
+    """
+
+    mean: float
+    std_error: float
+    half_width: float
+    rank: tuple[int, int] | None
+
+
 class Entry(NamedTuple):
     """A listed submission: public identity and unrounded numbers. Publish the numbers only through `entry_fields`.
 
     ``attempts`` and ``usable_attempts`` are None for an anonymous entry. ``average`` is the stored result of
-    `app.leaderboard.averages.average`, None for a single file; with it, the numbers are those of the mean.
+    `app.leaderboard.averages.average`, None for a single file; with it, the numbers are those of the mean. ``fall`` belongs to
+    the file of the submission ``id``, and is None unless `app.leaderboard.falls.add_falls` has found one.
     """
 
     identity: visibility.PublicIdentity
@@ -50,6 +63,7 @@ class Entry(NamedTuple):
     z_random: float
     p_random: float
     average: dict[str, Any] | None = None
+    fall: Fall | None = None
 
     @property
     def replicate_ids(self) -> list[str]:

@@ -146,6 +146,65 @@ class BenchmarkView(BaseModel):
     )
 
 
+class FallNumbers(BaseModel):
+    """How far the margins of targets fall after retraining without the examples with the highest or the lowest scores.
+
+    All means are over targets and runs. Negative falls are rises.
+    """
+
+    direction: Literal["proponents", "opponents"] = Field(
+        description="proponents: the examples with the highest scores were removed; opponents: those with the lowest"
+    )
+    removed: int = Field(description="number of removed examples")
+    fall: float = Field(description="mean fall of the margin")
+    std_error: float | None = Field(description="standard error of the mean fall over targets; null for one target")
+    ci: tuple[float | None, float | None] = Field(description="95 % interval of the mean fall over targets")
+    std_error_runs: float | None = Field(
+        description="standard error of the mean fall over runs, most of which is common to all files; null for one run"
+    )
+    loss: float = Field(description="mean rise of the loss (cross-entropy)")
+    flipped: float = Field(description="share of correct predictions that became wrong, minus that of the reverse")
+    others: float | None = Field(
+        description="mean fall of the margin of the other targets of the same class; null if there are none"
+    )
+    control: float = Field(description="mean fall of the margin without as many random examples")
+    above_control: float | None = Field(
+        description="distance of the fall from that of the random control, in standard errors; null for one target"
+    )
+    p_value: float | None = Field(description="two-sided p-value of this distance")
+    ties: int = Field(description="number of targets for which removed and kept examples have equal scores")
+    wrong_sign: int = Field(
+        description="number of targets for which a removed proponent has no positive, or a removed opponent no negative score"
+    )
+    whole_class: int = Field(description="number of targets for which all training examples of a class were removed")
+
+
+class HeadlineFall(FallNumbers):
+    """The fall of the leaderboard: without 1 % of the examples, those with the highest scores."""
+
+    rank: tuple[int, int] | None = Field(
+        description="rank interval among the entries with a fall; 1 is the largest fall. Null for an entry that is declared as "
+        "fitted to the ranking subsets, and with a single target"
+    )
+    target_count: int = Field(description="number of targets")
+    runs: int = Field(description="number of retrained models for each target")
+
+
+class CounterfactualView(BaseModel):
+    """The counterfactual evaluation of a submission: models retrained without the examples that its scores name."""
+
+    state: Literal["waiting", "running", "done", "impossible"] = Field(
+        description="waiting: it was interrupted or failed, and goes on later"
+    )
+    percent: int | None = Field(description="how many percent of the models are trained, while they are")
+    reason: str | None = Field(description="why the evaluation is impossible")
+    targets: list[int] = Field(default=[], description="indices of the targets; the same for all submissions")
+    runs: int | None = Field(default=None, description="number of retrained models for each target and size")
+    headline: int | None = Field(default=None, description="number of removed examples of the fall on the leaderboard")
+    seconds: float | None = Field(default=None, description="processor time of the retrained models, in seconds")
+    rows: list[FallNumbers] = Field(default=[], description="one for each direction and number of removed examples")
+
+
 class Row(BaseModel):
     """One entry of a leaderboard."""
 
@@ -180,6 +239,10 @@ class Row(BaseModel):
     provenance: dict[str, Any] | None
     fitted: bool = Field(description=FITTED_MEAN)
     uses_subsets: bool = Field(description=USES_SUBSETS)
+    fall: HeadlineFall | None = Field(
+        description="fall of the margin after retraining without the examples that the file of this submission names; null until "
+        "it is evaluated, and where models cannot be retrained"
+    )
     created_at: datetime
 
 

@@ -10,6 +10,22 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from app.leaderboard.schemas import LeaderboardView
 
+FALL_COLUMNS = [
+    "fall",
+    "fall_std_error",
+    "fall_ci_low",
+    "fall_ci_high",
+    "fall_rank_low",
+    "fall_rank_high",
+    "fall_removed",
+    "fall_flipped",
+    "fall_others",
+    "fall_control",
+    "fall_above_control",
+    "fall_p_value",
+]
+"""Columns of the fall, empty for an entry without a counterfactual evaluation."""
+
 COLUMNS = [
     "rank_low",
     "rank_high",
@@ -31,6 +47,7 @@ COLUMNS = [
     "possible_gain",
     "fitted",
     "uses_subsets",
+    *FALL_COLUMNS,
     "created_at",
     "id",
     "benchmark",
@@ -50,6 +67,12 @@ def csv_table(view: LeaderboardView) -> str:
         cells = row.model_dump(mode="json") | {"benchmark": view.benchmark, "version": view.version}
         cells["rank_low"], cells["rank_high"] = row.rank or ("", "")
         cells["ci_low"], cells["ci_high"] = row.ci
+        cells["fall"] = None
+        if row.fall is not None:
+            cells |= {f"fall_{name}": value for name, value in row.fall.model_dump(mode="json").items()}
+            cells["fall"] = row.fall.fall
+            cells["fall_ci_low"], cells["fall_ci_high"] = row.fall.ci
+            cells["fall_rank_low"], cells["fall_rank_high"] = row.fall.rank or ("", "")
         writer.writerow({name: _escape_formula(value) for name, value in cells.items()})
     return buffer.getvalue()
 

@@ -12,7 +12,8 @@ from app.db.uploads import Provenance
 from app.leaderboard.attempts import count_all_attempts
 from app.leaderboard.disclosure import DECIMALS, benchmark_numbers, ranking_fields, round_lds
 from app.leaderboard.entries import Entry, comparable, list_entries
-from app.leaderboard.schemas import AllUsers, BenchmarkView, Best, LeaderboardView, Row
+from app.leaderboard.falls import add_falls, headline_falls
+from app.leaderboard.schemas import AllUsers, BenchmarkView, Best, HeadlineFall, LeaderboardView, Row
 from app.submissions import provenance, visibility
 from ldsboard.core.ceiling import attempt_gain
 
@@ -35,12 +36,12 @@ def leaderboard_view(
     Parameters
     ----------
     entries
-        Result of `list_entries`, or a selection of these entries. If None, all entries are read. Only then, ``all_users`` of the
-        result is filled.
+        Result of `list_entries` or `app.leaderboard.falls.add_falls`, or a selection of these entries. If None, all entries with
+        their falls are read. Only then, ``all_users`` of the result is filled.
     """
     everybody = None
     if entries is None:
-        entries = list_entries(session, version)
+        entries = add_falls(session, version, list_entries(session, version))
         everybody = all_users(session, version, entries)
     limit = len(entries) if limit is None else limit
     page = entries[after : after + limit]
@@ -50,6 +51,7 @@ def leaderboard_view(
     # Of several rows of one submission, the last has the newest provenance.
     found = session.connection().execute(query.where(Submission.id.in_(ids)).order_by(Provenance.id))
     details = {row.id: row for row in found}
+    falls = headline_falls(session, version, page)
     name = version.benchmark.name
     next_page = f"/api/v1/benchmarks/{name}/leaderboard?version={version.version}&after={after + limit}&limit={limit}"
     return LeaderboardView(
@@ -60,7 +62,7 @@ def leaderboard_view(
         ceiling_std_error=manifest["ceiling_std_error"],
         null_band=manifest["null_band"],
         all_users=everybody,
-        rows=[_row(entry, manifest, details[entry.id]) for entry in page],
+        rows=[_row(entry, manifest, details[entry.id], falls.get(entry.id)) for entry in page],
         next=next_page if after + limit < len(entries) else None,
     )
 
@@ -75,7 +77,7 @@ ROW_COLUMNS = (
 """Columns that the rows of a leaderboard need in addition to the fields of `Entry`."""
 
 
-def _row(entry: Entry, manifest: dict[str, Any], details: Any) -> Row:
+def _row(entry: Entry, manifest: dict[str, Any], details: Any, fall: HeadlineFall | None) -> Row:
     if entry.rank_low is None or entry.rank_high is None:
         raise LookupError(f"The listed entry {entry.id} has no rank.")
     numbers = entry_fields(entry, manifest)
@@ -103,6 +105,7 @@ def _row(entry: Entry, manifest: dict[str, Any], details: Any) -> Row:
         cost=visibility.visible_cost(details.cost, named=named),
         provenance=(provenance.as_dict(details) or None) if named else None,
         uses_subsets=entry.uses_subsets,
+        fall=fall,
         created_at=entry.created_at,
     )
 

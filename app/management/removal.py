@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, select, update
 
+from app.db.counterfactuals import Counterfactual
 from app.db.models import Attribution, Evaluation, Event, Measurement, Submission
 from app.db.review_links import ReviewLink
 from app.db.uploads import Idempotency, Provenance, Upload, UploadPart
@@ -39,7 +40,17 @@ def delete_submissions(session: Session, submission_ids: Collection[str]) -> lis
     evaluations = select(Evaluation.id).where(Evaluation.submission_id.in_(submission_ids))
     for scored in (Measurement, Attribution):
         _delete(session, scored, scored.evaluation_id.in_(evaluations))
-    for table in (Evaluation, Event, Idempotency, Provenance, ReviewLink, UploadPart, Upload, WebhookCall):
+    for table in (
+        Counterfactual,
+        Evaluation,
+        Event,
+        Idempotency,
+        Provenance,
+        ReviewLink,
+        UploadPart,
+        Upload,
+        WebhookCall,
+    ):
         _delete(session, table, table.submission_id.in_(submission_ids))
     _delete(session, Submission, Submission.id.in_(submission_ids))
     session.expire_all()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, select
 
 from app.accounts.audit import Action, record_action
+from app.db.counterfactuals import Counterfactual
 from app.db.models import TRANSITIONS, Attribution, Evaluation, Measurement, State, Submission
 from app.db.review_links import ReviewLink
 from app.db.uploads import Upload
@@ -90,6 +91,7 @@ def withdraw(session: Session, submission: Submission) -> str | None:
     session.execute(delete(Measurement).where(Measurement.evaluation_id.in_(evaluations)))
     session.execute(delete(Attribution).where(Attribution.evaluation_id.in_(evaluations)))
     session.execute(delete(Evaluation).where(Evaluation.submission_id == submission.id))
+    session.execute(delete(Counterfactual).where(Counterfactual.submission_id == submission.id))
     session.execute(delete(ReviewLink).where(ReviewLink.submission_id == submission.id))
     session.expire(submission)
     for version in versions:  # a new board may have waited for this submission only

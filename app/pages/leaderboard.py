@@ -14,6 +14,7 @@ from app.benchmarks.catalog import FEWEST_RANKED
 from app.db.models import Version
 from app.leaderboard.as_published import shown_values
 from app.leaderboard.entries import Entry, comparable, list_entries
+from app.leaderboard.falls import add_falls
 from app.leaderboard.stored_snapshots import snapshot_links
 from app.leaderboard.views import all_users, benchmark_view, leaderboard_view
 from app.pages.content.feed import atom
@@ -41,7 +42,7 @@ def show_benchmark(
     settings: SettingsDep, session: ReadSession, version: VersionDep, query: Annotated[LeaderboardQuery, Query()]
 ) -> str:
     """Show a leaderboard, filtered and sorted as the query parameters say."""
-    entries = list_entries(session, version)
+    entries = add_falls(session, version, list_entries(session, version))
     selected = query.select(entries)
     board = leaderboard_view(session, version, after=query.after, limit=PAGE_SIZE, entries=selected)
     compared = comparable(entries)

@@ -18,6 +18,7 @@ from app.context import AppContext
 from app.db.accounts import Role
 from app.db.models import FINAL, Event, State, Submission
 from app.leaderboard.entries import list_entries
+from app.leaderboard.falls import counterfactual_view
 from app.leaderboard.views import benchmark_view
 from app.pages.content import citations
 from app.pages.content.charts import histogram
@@ -122,6 +123,7 @@ def _page_values(
         view.public.targets = submission_views.target_numbers(evaluation)
         found = replicate_sets.find_replicates(session, [evaluation])
         view.replicates = replicate_sets.replicates_view(found[evaluation.submission_id])
+        view.counterfactual = counterfactual_view(session, version, submission.id)
     examples = Examples(context.settings.benchmarks_dir, version)
     by_sign = []
     if version.manifest["output_function"] == "margin":  # of other output functions, the sign need not have a meaning

@@ -7,7 +7,15 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field, computed_field
 
-from app.leaderboard.schemas import FITTED_MEAN, USES_SUBSETS, Interval, Numbers, RankingNumbers, ReserveNumbers
+from app.leaderboard.schemas import (
+    FITTED_MEAN,
+    USES_SUBSETS,
+    CounterfactualView,
+    Interval,
+    Numbers,
+    RankingNumbers,
+    ReserveNumbers,
+)
 from app.submissions.schemas import BenchmarkName, StateName
 from ldsboard.problems import PROBLEMS, Problem
 
@@ -101,6 +109,11 @@ class SubmissionView(BaseModel):
     )
     reserve: ReserveNumbers | None = Field(
         description="result on the reserve; null until the benchmark is retired, and if there is no reserve"
+    )
+    counterfactual: CounterfactualView | None = Field(
+        default=None,
+        description="the counterfactual evaluation; null until it begins, where models cannot be retrained, and in lists of "
+        "submissions. Only submissions that a leaderboard lists are evaluated",
     )
     warnings: list[str]
     error: ProblemView | None

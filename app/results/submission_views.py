@@ -14,6 +14,7 @@ from app.db.models import Alias, Evaluation, Kind, State, Submission
 from app.db.presence import count_workers
 from app.leaderboard.attempts import count_attempts, count_user_attempts
 from app.leaderboard.disclosure import public_numbers, ranking_numbers, reserve_numbers
+from app.leaderboard.falls import counterfactual_view
 from app.leaderboard.schemas import RankingNumbers, TargetNumbers
 from app.results.current_evaluation import current_evaluations, mean_seconds, scored_evaluations
 from app.results.replicate_sets import find_replicates, replicates_view
@@ -98,6 +99,7 @@ def submission_view(session: Session, submission: Submission, viewer: Account | 
     if only.public is not None:
         only.public.targets = target_numbers(evaluations[submission.id])
         only.replicates = replicates_view(find_replicates(session, [evaluations[submission.id]])[submission.id])
+        only.counterfactual = counterfactual_view(session, evaluations[submission.id].version, submission.id)
     return only
 
 
@@ -109,9 +111,10 @@ def submission_views(
 ) -> list[SubmissionView]:
     """Return the response models of several submissions for a viewer, in the order of the submissions.
 
-    The caller checks that the viewer may see the submissions. The fields ``notice``, ``replicates`` and ``public.targets`` are
-    left None. The data of all submissions are loaded together. Separate queries are needed only for the queue position of each
-    queued submission, for the progress of each submission that is being scored, and for the attempts of each version.
+    The caller checks that the viewer may see the submissions. The fields ``notice``, ``replicates``, ``counterfactual`` and
+    ``public.targets`` are left None. The data of all submissions are loaded together. Separate queries are needed only for the
+    queue position of each queued submission, for the progress of each submission that is being scored, and for the attempts of
+    each version.
 
     Parameters
     ----------

@@ -15,6 +15,9 @@ from ldsboard.manifest import BundleError
 if TYPE_CHECKING:
     from ldsboard.manifest import Manifest
 
+CODE_VERSION = 1
+"""Version of the code that trains models and computes falls; it is raised whenever the bits of a result change."""
+
 FRACTIONS = (0.0025, 0.005, 0.01, 0.02, 0.05)
 """Fractions of the training examples that are removed."""
 

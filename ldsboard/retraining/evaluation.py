@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ldsboard.counterfactual.falls import Known, Outputs, OwnOutputs
+from ldsboard.counterfactual.plan import CODE_VERSION
 from ldsboard.counterfactual.removals import CONTROLS, DIRECTIONS
 from ldsboard.counterfactual.result import CounterfactualResult
 from ldsboard.drafts import NPZ_ERRORS
@@ -32,10 +33,6 @@ if TYPE_CHECKING:
     from ldsboard.counterfactual.removals import Removals
     from ldsboard.retraining.kit import Kit
     from ldsboard.retraining.recipe import Recipe
-
-
-VERSION = 1
-"""Version of the code that trains parts; it is raised whenever the bits of a part change."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +83,10 @@ class Evaluation:
     def missing(self) -> list[Part]:
         """Return the parts that are still to be trained."""
         return [part for part in self.parts if not self.path(part).exists()]
+
+    def seconds(self, part: Part) -> float:
+        """Return the processor time of a part that is trained."""
+        return float(self._read(part)["seconds"])
 
     def train(self, parts: list[Part], count: int = 1) -> Generator[int]:
         """Train parts in `count` processes, or in this one, and yield the number of models after each group.
@@ -157,7 +158,7 @@ class Evaluation:
     def _shared_digest(self) -> str:
         arithmetic = device.arithmetic(device.CPU, has_convolutions=has_convolutions(self._recipe.build()))
         plan = {name: value for name, value in asdict(self.plan).items() if name != "targets"}
-        code = {"retraining": VERSION, "numpy": np.__version__, "controls": CONTROLS}
+        code = {"retraining": CODE_VERSION, "numpy": np.__version__, "controls": CONTROLS}
         return _digest(self.kit.identity() | arithmetic | plan | code)
 
     @cached_property

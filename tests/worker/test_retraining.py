@@ -247,7 +247,7 @@ def test_parts_of_other_models_are_in_another_folder(
     monkeypatch.setenv("MKL_CBWR", "COMPATIBLE")
     assert not found & folders()
     monkeypatch.undo()
-    monkeypatch.setattr("ldsboard.retraining.evaluation.VERSION", 2)
+    monkeypatch.setattr("ldsboard.retraining.evaluation.CODE_VERSION", 2)
     assert not found & folders()
 
 

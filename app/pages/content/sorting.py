@@ -11,13 +11,14 @@ from pydantic import BaseModel, Field
 from app.leaderboard.entries import Entry, comparable
 from app.web.dependencies import VersionNumber
 
-Column = Literal["rank", "lds", "ceiling", "cost", "attempts", "date"]
+Column = Literal["rank", "lds", "ceiling", "fall", "cost", "attempts", "date"]
 Order = Literal["asc", "desc"]
 
 DEFAULT_ORDER: dict[Column, Order] = {
     "rank": "asc",
     "lds": "desc",
     "ceiling": "desc",
+    "fall": "desc",
     "cost": "asc",
     "attempts": "asc",
     "date": "desc",
@@ -106,6 +107,7 @@ class LeaderboardQuery(BaseModel, frozen=True):
 
 
 SORT_KEYS: dict[Column, Callable[[Entry], float | None]] = {
+    "fall": lambda entry: entry.fall and entry.fall.mean,
     "cost": lambda entry: entry.seconds,
     "attempts": lambda entry: entry.attempts,
     "date": lambda entry: entry.created_at.timestamp(),

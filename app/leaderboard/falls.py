@@ -1,0 +1,111 @@
+"""The counterfactual evaluations of the entries of a board: falls of the margin without 1 % of the examples, and their ranks.
+
+Legend: k entries, T targets.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from sqlalchemy import select
+
+from app.db.counterfactuals import Counterfactual
+from app.leaderboard.entries import Entry, Fall
+from app.leaderboard.schemas import CounterfactualView, FallNumbers, HeadlineFall
+from ldsboard.core.board import rank_board
+from ldsboard.core.significance import half_width
+from ldsboard.counterfactual.plan import CODE_VERSION
+from ldsboard.counterfactual.removals import PROPONENTS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from sqlalchemy import Select
+    from sqlalchemy.orm import Session
+
+    from app.db.models import Version
+
+
+def add_falls(session: Session, version: Version, entries: Sequence[Entry]) -> list[Entry]:
+    """Return all entries of a board with the `Fall` of those that were evaluated; rank 1 has the largest fall.
+
+    The paired tests are over targets, with Holm's correction over all pairs of the family, as for the LDS. Entries that are
+    declared as fitted to the ranking subsets have no rank.
+    """
+    query = _of(version, [entry.id for entry in entries], Counterfactual.submission_id, Counterfactual.headline)
+    found: dict[str, bytes] = dict(session.execute(query).tuples().all())
+    if not found:
+        return list(entries)
+    evaluated = [entry for entry in entries if entry.id in found]
+    falls_kT = np.stack([np.frombuffer(found[entry.id], dtype="<f8") for entry in evaluated])
+    mean_k, T = falls_kT.mean(axis=1), falls_kT.shape[1]
+    error_k = falls_kT.std(axis=1, ddof=1) / math.sqrt(T) if T > 1 else np.full(len(evaluated), math.nan)
+    ranked = [index for index, entry in enumerate(evaluated) if not entry.uses_subsets]
+    ranks: dict[int, tuple[int, int]] = {}
+    if ranked and T > 1:
+        influence_kT = falls_kT[ranked] - mean_k[ranked, None]
+        in_family_k = np.array([evaluated[index].in_family is not False for index in ranked])
+        standings = rank_board(mean_k[ranked], influence_kT, in_family_k, int(np.argmax(mean_k[ranked])))
+        ranks = {index: standing[:2] for index, standing in zip(ranked, standings, strict=True)}
+    made = {
+        entry.id: Fall(float(mean), float(error), float(half_width(error, T)), ranks.get(index))
+        for index, (entry, mean, error) in enumerate(zip(evaluated, mean_k, error_k, strict=True))
+    }
+    return [entry._replace(fall=made.get(entry.id)) for entry in entries]
+
+
+def headline_falls(session: Session, version: Version, entries: Collection[Entry]) -> dict[str, HeadlineFall]:
+    """Return the response models of the falls of entries, by id; the entries come from `add_falls`."""
+    ranks = {entry.id: entry.fall.rank for entry in entries if entry.fall is not None}
+    query = _of(version, list(ranks), Counterfactual.submission_id, Counterfactual.numbers)
+    return {name: _headline(numbers, ranks[name]) for name, numbers in session.execute(query)}
+
+
+def counterfactual_view(session: Session, version: Version, submission_id: str) -> CounterfactualView | None:
+    """Return the counterfactual evaluation of a submission; None if none has begun."""
+    query = select(Counterfactual).where(
+        Counterfactual.version_id == version.id,
+        Counterfactual.code == CODE_VERSION,
+        Counterfactual.submission_id == submission_id,
+    )
+    row = session.scalar(query)
+    if row is None:
+        return None
+    if row.numbers is None:
+        state: Literal["impossible", "waiting", "running"]
+        state = "impossible" if row.ended_at else "waiting" if row.claimed_at is None else "running"
+        return CounterfactualView(state=state, percent=row.percent, reason=row.reason)
+    numbers = row.numbers
+    return CounterfactualView(
+        state="done",
+        percent=None,
+        reason=None,
+        targets=numbers["targets"],
+        runs=numbers["runs"],
+        headline=numbers["headline"],
+        seconds=numbers["seconds"],
+        rows=[_numbers(row) for row in numbers["rows"]],
+    )
+
+
+def _of(version: Version, ids: Collection[str], *columns: Any) -> Select[Any]:
+    return select(*columns).where(
+        Counterfactual.version_id == version.id,
+        Counterfactual.code == CODE_VERSION,
+        Counterfactual.submission_id.in_(ids),
+        Counterfactual.headline.is_not(None),
+    )
+
+
+def _headline(numbers: dict[str, Any], rank: tuple[int, int] | None) -> HeadlineFall:
+    wanted = (PROPONENTS, numbers["headline"])
+    row = next(row for row in numbers["rows"] if (row["direction"], row["removed"]) == wanted)
+    return HeadlineFall(
+        **_numbers(row).model_dump(), rank=rank, target_count=len(numbers["targets"]), runs=numbers["runs"]
+    )
+
+
+def _numbers(row: dict[str, Any]) -> FallNumbers:
+    return FallNumbers(**row | {"ci": row["confidence_interval"]})
