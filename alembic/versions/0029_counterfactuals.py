@@ -29,8 +29,8 @@ def upgrade() -> None:
         sa.Column('numbers', sa.JSON(), nullable=True),
         sa.Column('falls', sa.LargeBinary(), nullable=True),
         sa.Column('headline', sa.LargeBinary(), nullable=True),
-        sa.ForeignKeyConstraint(['submission_id'], ['submission.id'], name='fk_counterfactual_submission_id_submission'),
-        sa.ForeignKeyConstraint(['version_id'], ['version.id'], name='fk_counterfactual_version_id_version'),
+        sa.ForeignKeyConstraint(['submission_id'], ['submission.id'], name='fk_counterfactual_submission_id_submission', ondelete='CASCADE'),
+        sa.ForeignKeyConstraint(['version_id'], ['version.id'], name='fk_counterfactual_version_id_version', ondelete='CASCADE'),
         sa.PrimaryKeyConstraint('id', name='pk_counterfactual'),
         sa.UniqueConstraint('submission_id', 'version_id', 'code', name='uq_counterfactual_submission_id'),
     )

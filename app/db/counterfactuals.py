@@ -20,7 +20,7 @@ class Counterfactual(Base):
     models are trained. ``failures`` counts the failures; after one, nothing is tried again before ``not_before``.
 
     ``ended_at`` is None until there is a result or a ``reason`` for which there is none. ``numbers`` holds the plan (``targets``,
-    ``sizes``, ``headline``, ``runs``), the processor ``seconds``, and the ``rows`` of
+    ``sizes``, ``headline``, ``runs``), the margin of each target ``before``, the processor ``seconds``, and the ``rows`` of
     `ldsboard.counterfactual.result.CounterfactualResult`.
     ``falls`` holds the fall of the margin of each target, little-endian float64 (2, sizes, targets): proponents, then opponents.
     ``headline`` holds that of the headline, little-endian float64 (targets,), which boards read for all entries.
@@ -30,8 +30,8 @@ class Counterfactual(Base):
     __table_args__ = (UniqueConstraint("submission_id", "version_id", "code"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    submission_id: Mapped[str] = mapped_column(ForeignKey("submission.id"))
-    version_id: Mapped[int] = mapped_column(ForeignKey("version.id"), index=True)
+    submission_id: Mapped[str] = mapped_column(ForeignKey("submission.id", ondelete="CASCADE"))
+    version_id: Mapped[int] = mapped_column(ForeignKey("version.id", ondelete="CASCADE"), index=True)
     code: Mapped[int]
     created_at: Mapped[datetime] = mapped_column(default=now)
     claimed_at: Mapped[datetime | None]

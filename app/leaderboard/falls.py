@@ -6,7 +6,7 @@ Legend: k entries, T targets.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from sqlalchemy import select
@@ -87,6 +87,41 @@ def counterfactual_view(session: Session, version: Version, submission_id: str) 
         headline=numbers["headline"],
         seconds=numbers["seconds"],
         rows=[_numbers(row) for row in numbers["rows"]],
+    )
+
+
+class TargetFalls(NamedTuple):
+    """The falls of one target.
+
+    Attributes
+    ----------
+    before
+        Mean margin by models trained on all examples.
+    sizes
+        Ascending numbers of removed examples, and the one of the headline.
+    proponents, opponents
+        Mean fall of the margin for each of the sizes; falls of opponents are negative if the margin rises.
+    """
+
+    before: float
+    sizes: list[int]
+    headline: int
+    runs: int
+    proponents: list[float]
+    opponents: list[float]
+
+
+def target_falls(session: Session, version: Version, submission_id: str, target: int) -> TargetFalls | None:
+    """Return the falls of a target by the file of a submission; None unless the evaluation has ended and has the target."""
+    query = _of(version, [submission_id], Counterfactual.numbers, Counterfactual.falls)
+    found = session.execute(query).one_or_none()
+    if found is None or target not in found.numbers["targets"]:
+        return None
+    numbers = found.numbers
+    place, shape = numbers["targets"].index(target), (2, len(numbers["sizes"]), len(numbers["targets"]))
+    proponents, opponents = np.frombuffer(found.falls, dtype="<f8").reshape(shape)[:, :, place].tolist()
+    return TargetFalls(
+        numbers["before"][place], numbers["sizes"], numbers["headline"], numbers["runs"], proponents, opponents
     )
 
 

@@ -9,13 +9,14 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ldsboard.counterfactual.falls import Falls, Summary
 from ldsboard.counterfactual.removals import DIRECTIONS, PROPONENTS, Marks, Removals
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from ldsboard.counterfactual.falls import Known, OwnOutputs
@@ -30,6 +31,8 @@ class CounterfactualResult:
     ----------
     plan
         The plan of the evaluation.
+    before
+        Margins of the targets by the models trained on all examples, means over runs, float64 (T,).
     falls
         Falls of the single targets, by direction and number of removed examples. The falls of opponents are negative if the
         margins rise.
@@ -40,6 +43,7 @@ class CounterfactualResult:
     """
 
     plan: Plan
+    before: NDArray[np.float64]
     falls: dict[tuple[str, int], Falls]
     marks: dict[tuple[str, int], Marks]
     seconds: float
@@ -57,7 +61,8 @@ class CounterfactualResult:
         """Compute the result from what the retrained models say of their targets."""
         falls = {key: Falls.of(after[key], known, plan.targets, key[1]) for key in after}
         marks = {(direction, k): removals.marks(direction, k, labels_n) for direction, k in after}
-        return cls(plan, falls, marks, seconds)
+        before_T = known.everything.margins[:, list(plan.targets)].mean(axis=0, dtype=np.float64)
+        return cls(plan, before_T, falls, marks, seconds)
 
     @property
     def headline(self) -> Summary:

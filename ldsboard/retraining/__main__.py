@@ -69,7 +69,8 @@ def end_with_service() -> None:
     """End this process at once when its standard input ends, because the service has ended."""
 
     def wait() -> None:
-        sys.stdin.buffer.read()
+        while os.read(0, 1):  # not `sys.stdin`, whose lock would be held when the interpreter ends
+            pass
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()
@@ -135,6 +136,7 @@ def write(result: CounterfactualResult, out: Path) -> None:
         "sizes": list(plan.sizes),
         "headline": plan.headline,
         "runs": plan.runs,
+        "before": result.before.tolist(),
         "rows": result.rows(),
         "seconds": result.seconds,
     }
