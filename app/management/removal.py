@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, select, update
 
-from app.db.counterfactuals import Counterfactual
 from app.db.models import Attribution, Evaluation, Event, Measurement, Submission
 from app.db.review_links import ReviewLink
 from app.db.uploads import Idempotency, Provenance, Upload, UploadPart
@@ -41,7 +40,6 @@ def delete_submissions(session: Session, submission_ids: Collection[str]) -> lis
     for scored in (Measurement, Attribution):
         _delete(session, scored, scored.evaluation_id.in_(evaluations))
     for table in (
-        Counterfactual,
         Evaluation,
         Event,
         Idempotency,

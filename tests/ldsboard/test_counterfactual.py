@@ -186,6 +186,7 @@ def test_rows_hold_no_nan_for_json() -> None:
     key = (PROPONENTS, 2)
     result = CounterfactualResult(
         replace(PLAN, sizes=(2,)),
+        np.array([3.0]),
         {(kind, 2): falls(np.array([2.0]), np.array([0.0])) for kind in (PROPONENTS, OPPONENTS)},
         {(kind, 2): Marks(0, 1, 0) for kind in (PROPONENTS, OPPONENTS)},
         1.0,
