@@ -26,6 +26,9 @@ OUTER = ("LDSBOARD_", "AWS_", "CI_", "GITHUB_", "GITLAB_", "FORGEJO_", "GITEA_",
 for name in [name for name in os.environ if name == "CI" or name.startswith(OUTER)]:
     del os.environ[name]
 
+# Servers of tests retrain no models, unless a test asks them to.
+os.environ["LDSBOARD_COUNTERFACTUAL"] = "false"
+
 # A shell starts a job in the background with SIGINT ignored. Every process that a test starts and interrupts would inherit this.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -81,14 +81,14 @@ class Retrainings:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                if self._evaluate_next():
+                if self.evaluate_next():
                     continue
                 self._delete_old_parts()
             except Exception:  # the thread must survive; the row is still in the database
                 log.exception("counterfactual.crashed")
             self._stopping.wait(IDLE_SECONDS)
 
-    def _evaluate_next(self) -> bool:
+    def evaluate_next(self) -> bool:
         """Claim and run the next evaluation; return False if there is none, or while the store of files is out of reach."""
         if self._storage.is_away():
             return False

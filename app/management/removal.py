@@ -39,16 +39,7 @@ def delete_submissions(session: Session, submission_ids: Collection[str]) -> lis
     evaluations = select(Evaluation.id).where(Evaluation.submission_id.in_(submission_ids))
     for scored in (Measurement, Attribution):
         _delete(session, scored, scored.evaluation_id.in_(evaluations))
-    for table in (
-        Evaluation,
-        Event,
-        Idempotency,
-        Provenance,
-        ReviewLink,
-        UploadPart,
-        Upload,
-        WebhookCall,
-    ):
+    for table in (Evaluation, Event, Idempotency, Provenance, ReviewLink, UploadPart, Upload, WebhookCall):
         _delete(session, table, table.submission_id.in_(submission_ids))
     _delete(session, Submission, Submission.id.in_(submission_ids))
     session.expire_all()

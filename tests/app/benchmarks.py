@@ -6,6 +6,7 @@ Legend: M subsets, R runs, n training examples, N targets.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,6 @@ from ldsboard.subsets import draw_masks, draw_reserve
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -76,10 +76,11 @@ def write_benchmark(
     provenance: Mapping[str, Any] | None = None,
     pictures: tuple[int, ...] = (),
     reserve: bool = False,
+    recipe: str = "LAYERS = (64, 128, 10)\n",
 ) -> Example:
     """Write a benchmark whose margins are sums of known effects plus noise of each run; `pictures` is the shape of its images.
 
-    With `reserve`, a protected benchmark has the reserve that the worker would give it.
+    With `reserve`, a protected benchmark has the reserve that the worker would give it. `recipe` is the text of the recipe.
     """
     rng = np.random.default_rng(0)
     effects_nN = rng.normal(size=(n, N))
@@ -95,7 +96,7 @@ def write_benchmark(
     rows = draw_reserve(HIDDEN_SEED, ranking) if reserve else ()
     kit = folder / "made" / "kit"
     kit.mkdir(parents=True)
-    (kit / "recipe.py").write_text("LAYERS = (64, 128, 10)\n")
+    (kit / "recipe.py").write_text(recipe)
     description = {
         "name": name,
         "version": version,
@@ -128,6 +129,15 @@ def write_benchmark(
         else None,
     )
     return Example(folder / name, effects_nN)
+
+
+def write_trainable(folder: Path) -> Example:
+    """Write a benchmark with the name toy whose models can be trained, in milliseconds: that of the digits, but tiny."""
+    recipe = (Path(__file__).parents[2] / "worker" / "recipes" / "digits_mlp.py").read_text()
+    for large, tiny in (("(64, 128, 10)", "(64, 8, 10)"), ("epochs: int = 12", "epochs: int = 1")):
+        assert large in recipe
+        recipe = recipe.replace(large, tiny)
+    return write_benchmark(folder, pictures=(8, 8), recipe=recipe)
 
 
 def publish(database: Database, root: Path, folder: Path, images: Path | None = None) -> Version:

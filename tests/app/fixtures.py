@@ -9,7 +9,7 @@ import pytest
 
 from app.db.migration import upgrade
 from app.db.sessions import Database
-from tests.app.benchmarks import write_benchmark
+from tests.app.benchmarks import write_benchmark, write_trainable
 from tests.app.service import Service
 from tests.conftest import MAX_UPLOAD_BYTES
 from tests.openstack_swift import Swift
@@ -59,6 +59,12 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Example:
 def open_toy(tmp_path_factory: pytest.TempPathFactory) -> Example:
     """An open benchmark of the same size: 160 public subsets."""
     return write_benchmark(tmp_path_factory.mktemp("open"), "open-toy", split="open")
+
+
+@pytest.fixture(scope="session")
+def trainable(tmp_path_factory: pytest.TempPathFactory) -> Example:
+    """A benchmark with the name toy whose models can be trained again; the others have no real recipe."""
+    return write_trainable(tmp_path_factory.mktemp("trainable"))
 
 
 @pytest.fixture(scope="session")
