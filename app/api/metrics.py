@@ -25,7 +25,7 @@ from app.db.base import now
 from app.db.models import Kind
 from app.db.presence import count_workers
 from app.keys import split_keys
-from app.management import queue_report
+from app.management import queue_report, retraining_report
 from app.management.readiness import Part, find_faults
 from app.submissions.storage import Storage
 from app.web.dependencies import ContextDep, SettingsDep
@@ -158,6 +158,12 @@ def _database_families(session: Session, workers: int) -> Iterator[Metric]:
         "Evaluations that failed permanently, and that nobody has retried",
         "kind",
         queue.failed,
+    )
+    yield _by_label(
+        "ldsboard_counterfactual_evaluations",
+        "Counterfactual evaluations that have begun; waiting: interrupted, or failed and tried again",
+        "state",
+        retraining_report.counts(session),
     )
     yield _by_label("ldsboard_submissions", "Submissions by state", "state", queue_report.submission_counts(session))
     yield _by_label(

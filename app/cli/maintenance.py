@@ -11,6 +11,7 @@ from app import data_lock
 from app.accounts import audit
 from app.accounts.audit import OPERATOR, Action
 from app.cli.common import open_database, print_places, read_settings, write_session
+from app.counterfactual.queue import try_again
 from app.db import integrity
 from app.errors import StorageAwayError
 from app.management import consistency, damage
@@ -31,9 +32,10 @@ if TYPE_CHECKING:
 
 
 def rescore() -> None:
-    """Queue all missing rescorings, such as those for a new scorer version, and try failed rescorings again."""
+    """Queue all missing rescorings, such as those for a new scorer version; try again what failed, also retrainings."""
     with write_session() as session:
         waiting = rescoring.queue_rescorings(session)
+        retrainings = try_again(session)
         audit.record_action(session, OPERATOR, Action.SUBMISSION_RESCORED, "all", evaluations=waiting)
     typer.echo(
         f"Queued: {count(waiting, 'rescoring')}. The server, or its workers, run them now or when they start; "
@@ -41,6 +43,8 @@ def rescore() -> None:
         if waiting
         else "Every board shows the results of the current scorer version."
     )
+    if retrainings:
+        typer.echo(f"Queued again: {count(retrainings, 'entry', 'entries')} whose models could not be retrained.")
 
 
 def prune() -> None:

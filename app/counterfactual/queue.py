@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import func, select, update
 
 from app.benchmarks.catalog import current_versions
 from app.db.base import now
@@ -59,17 +59,18 @@ class Claim(NamedTuple):
 
 
 class Boards:
-    """Finds waiting entries; a board whose entries have all ended is not read again before it is ranked again."""
+    """Finds waiting entries; a board whose entries have all ended is not read again before something changes."""
 
     def __init__(self) -> None:
-        self._ended: set[tuple[int, int]] = set()
+        self._ended: set[tuple[int, int, int]] = set()
 
     def next_waiting(self, session: Session) -> Waiting | None:
         """Return the waiting entry that was sent first; None if no entry can be evaluated now."""
         waiting: list[tuple[Any, str, int]] = []
         others = _others(session)
         for version in current_versions(session):
-            board = (version.id, version.ranked_revision)
+            ended = select(func.count()).where(*_is_of(version.id), Counterfactual.ended_at.is_not(None))
+            board = (version.id, version.ranked_revision, session.scalar(ended) or 0)
             if board in self._ended or not can_evaluate(version.manifest):
                 continue
             entries = list_entries(session, version)
@@ -179,6 +180,13 @@ def fail(session: Session, claim: Claim) -> None:
     if row.failures == MAX_FAILURES:
         row.ended_at, row.reason = now(), FAILED
         log.critical("alert", about="a counterfactual evaluation failed permanently", submission=claim.submission_id)
+
+
+def try_again(session: Session) -> int:
+    """Queue the evaluations again that ended without a result, such as after a limit was raised; return their number."""
+    rows = update(Counterfactual).where(Counterfactual.reason.is_not(None), Counterfactual.code == CODE_VERSION)
+    fresh = {"ended_at": None, "reason": None, "failures": 0, "not_before": None}
+    return len(session.scalars(rows.values(fresh).returning(Counterfactual.id)).all())
 
 
 def _release(row: Counterfactual) -> None:

@@ -35,7 +35,7 @@ def add_falls(session: Session, version: Version, entries: Sequence[Entry]) -> l
     declared as fitted to the ranking subsets have no rank.
     """
     query = _of(version, [entry.id for entry in entries], Counterfactual.submission_id, Counterfactual.headline)
-    found: dict[str, bytes] = dict(session.execute(query).tuples().all())
+    found: dict[str, bytes] = dict(session.execute(query).all())
     if not found:
         return list(entries)
     evaluated = [entry for entry in entries if entry.id in found]

@@ -21,7 +21,7 @@ from app.context import AppContext
 from app.db import migration, presence
 from app.db.accounts import Role
 from app.db.base import now
-from app.management import moderation, queue_report, readiness, retries
+from app.management import moderation, queue_report, readiness, retraining_report, retries
 from app.pages.content.templates import render
 from app.web.dependencies import ContextDep, ReadSession, WriteSession, WriteTurn
 from app.web.sessions import FormActor, FormUser, SignedInUser
@@ -64,6 +64,8 @@ def show_operation(request: Request, context: ContextDep, _visitor: AdminVisitor
         missing={each.worker for each in running if each.worker} - connected if has_workers else set(),
         lost=queue_report.lost(session),
         failed=queue_report.failed(session),
+        retrained=retraining_report.counts(session),
+        retrainings=retraining_report.without_result(session),
         accounts=users.unverified(session, MAX_ACCOUNTS),
         max_accounts=MAX_ACCOUNTS,
         needs_approval=context.settings.ranked_needs_approval,

@@ -21,6 +21,7 @@ from app.db.base import now
 from app.db.counterfactuals import Counterfactual
 from app.db.models import Kind, Submission, Visibility
 from app.db.presence import Presence, Use, process_name
+from app.leaderboard.entries import list_entries
 from app.management.removal import delete_submissions
 from ldsboard.bundle import Bundle
 from ldsboard.counterfactual.plan import Plan
@@ -123,7 +124,7 @@ def test_a_board_whose_entries_have_ended_is_not_read_again(
     entry(harness, trainable)
     assert retrainings(harness, tmp_path).evaluate_next()
     boards, listed = Boards(), []
-    read = queue.list_entries
+    read = list_entries
 
     def count(*args: Any) -> Any:
         listed.append(args)
@@ -268,7 +269,7 @@ def test_the_process_gets_no_credentials(
 ) -> None:
     entry(harness, trainable)
     started: list[dict[str, str]] = []
-    popen = subprocess.Popen
+    popen: Any = subprocess.Popen
 
     def start(*arguments: Any, env: dict[str, str], **options: Any) -> Any:
         started.append(env)
