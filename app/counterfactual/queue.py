@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 MAX_FAILURES = 4
 """Number of failures after which an evaluation is not tried again."""
 
-FIRST_WAIT, WAIT_FACTOR = timedelta(seconds=10), 4
-"""Wait after the first failure, and the factor by which each failure lengthens the next wait."""
+WAIT_FACTOR = 4
+"""Factor by which each failure lengthens the wait before the next try."""
 
 FAILED = "The server failed to train the models."
 """Reason of an evaluation that failed `MAX_FAILURES` times."""
@@ -170,13 +170,16 @@ def give_up(session: Session, claim: Claim, reason: str) -> None:
         row.ended_at, row.reason = now(), reason[:500]
 
 
-def fail(session: Session, claim: Claim) -> None:
-    """Count a failure; the evaluation is tried again later, or ends without a result after `MAX_FAILURES`."""
+def fail(session: Session, claim: Claim, first_wait: float) -> None:
+    """Count a failure; the evaluation is tried again later, or ends without a result after `MAX_FAILURES`.
+
+    The wait after the first failure is `first_wait` seconds.
+    """
     if (row := held(session, claim)) is None:
         return
     _release(row)
     row.failures += 1
-    row.not_before = now() + FIRST_WAIT * WAIT_FACTOR ** (row.failures - 1)
+    row.not_before = now() + timedelta(seconds=first_wait * WAIT_FACTOR ** (row.failures - 1))
     if row.failures == MAX_FAILURES:
         row.ended_at, row.reason = now(), FAILED
         log.critical("alert", about="a counterfactual evaluation failed permanently", submission=claim.submission_id)

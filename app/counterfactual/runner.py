@@ -49,11 +49,22 @@ class Retrainings:
         Folder of all published benchmarks.
     parts
         Folder for finished parts.
+    retry_seconds
+        Seconds between the first failure of an evaluation and the next try.
     """
 
-    def __init__(self, database: Database, storage: Storage, benchmarks: Path, parts: Path, limits: Limits) -> None:
+    def __init__(
+        self,
+        database: Database,
+        storage: Storage,
+        benchmarks: Path,
+        parts: Path,
+        limits: Limits,
+        retry_seconds: float,
+    ) -> None:
         self._database, self._storage = database, storage
         self._benchmarks, self._parts, self._limits = benchmarks, parts, limits
+        self._retry_seconds = retry_seconds
         self._boards = Boards()
         self._stopping = threading.Event()
         self._running = Retraining(parts, limits)
@@ -65,7 +76,9 @@ class Retrainings:
         wanted = has_torch() if settings.counterfactual is None else settings.counterfactual
         parts = settings.data_dir / "counterfactual"
         limits = Limits(settings.counterfactual_seconds, settings.counterfactual_bytes)
-        return cls(database, storage, settings.benchmarks_dir, parts, limits) if wanted else None
+        if not wanted:
+            return None
+        return cls(database, storage, settings.benchmarks_dir, parts, limits, settings.retry_seconds)
 
     def start(self) -> None:
         """Start the thread."""
@@ -131,7 +144,7 @@ class Retrainings:
                 queue.release(session, claim)
             return
         with self._database.write() as session:
-            queue.fail(session, claim)
+            queue.fail(session, claim, self._retry_seconds)
         trace = None if isinstance(error, ProcessFailedError) else error
         log.error("counterfactual.failed", submission=claim.submission_id, error=str(error), exc_info=trace)
 

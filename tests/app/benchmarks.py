@@ -131,10 +131,15 @@ def write_benchmark(
     return Example(folder / name, effects_nN)
 
 
-def write_trainable(folder: Path) -> Example:
+def write_trainable(folder: Path, *, epochs: int = 1, group: int = 20) -> Example:
     """Write a benchmark with the name toy whose models can be trained, in milliseconds: that of the digits, but tiny."""
     recipe = (Path(__file__).parents[2] / "worker" / "recipes" / "digits_mlp.py").read_text()
-    for large, tiny in (("(64, 128, 10)", "(64, 8, 10)"), ("epochs: int = 12", "epochs: int = 1")):
+    changes = {
+        "(64, 128, 10)": "(64, 8, 10)",
+        "epochs: int = 12": f"epochs: int = {epochs}",
+        '"batched", 20': f'"batched", {group}',
+    }
+    for large, tiny in changes.items():
         assert large in recipe
         recipe = recipe.replace(large, tiny)
     return write_benchmark(folder, pictures=(8, 8), recipe=recipe)

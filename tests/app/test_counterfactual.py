@@ -50,7 +50,7 @@ def harness(database: Database, tmp_path: Path, trainable: Example) -> Iterator[
 
 
 def retrainings(harness: ServiceHarness, tmp_path: Path, limits: Limits = AMPLE) -> Retrainings:
-    return Retrainings(harness.database, harness.storage, harness.benchmarks, tmp_path / "parts", limits)
+    return Retrainings(harness.database, harness.storage, harness.benchmarks, tmp_path / "parts", limits, 10.0)
 
 
 def entry(harness: ServiceHarness, trainable: Example, method: str = "ours", seed: int = 0, **fields: Any) -> str:
@@ -209,8 +209,8 @@ def test_nothing_is_saved_for_a_claim_that_has_ended(harness: ServiceHarness, tr
         first, again = queue.claim(session, waiting), queue.claim(session, waiting)
         assert first is not None
         assert again is not None
-        for write in (queue.release, queue.fail):
-            write(session, first)
+        queue.release(session, first)
+        queue.fail(session, first, 1.0)
         queue.save(session, first, {}, b"", b"")
         queue.give_up(session, first, "no reason")
         row = queue.held(session, again)

@@ -220,7 +220,7 @@ def test_states_of_an_evaluation(board: Board) -> None:
         return {state: number for state, number in retraining_report.counts(session).items() if number}
 
     assert (seen(), counts()) == (("running", None), {"done": 1, "running": 1})
-    queue.fail(session, claim)
+    queue.fail(session, claim, 1.0)
     assert (seen(), counts()) == (("waiting", None), {"done": 1, "waiting": 1})
     session.execute(update(Counterfactual).where(Counterfactual.failures > 0).values(not_before=None))
     session.expire_all()
