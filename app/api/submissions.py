@@ -93,9 +93,14 @@ def _current_viewer(session: Session, authorization: str | None) -> Account | No
 
 @router.get("/submissions/{submission_id}/per-target.npz", response_class=Response)
 def download_per_target(session: ReadSession, viewer: OptionalUser, submission_id: str) -> Response:
-    """Download rho of each of the N targets: an .npz file with one array, `rho`, of type float64 and shape (N,).
+    """Download rho of each of the N targets: an .npz file with the array `rho`, of type float64 and shape (N,).
 
     `rho` of a target is Spearman's rank correlation of the target's predictions and margins over the subsets of the public LDS.
+
+    Once the counterfactual evaluation has ended, the file also has the falls of T targets without K numbers of examples:
+    `fall_targets`, int64 (T,), the indices of the targets; `fall_sizes`, int64 (K,), the numbers of removed examples;
+    `fall_before`, float64 (T,), the mean margins by models trained on all examples; and `falls`, float64 (2, K, T), how far these
+    margins fall without proponents, then without opponents. Negative falls are rises.
     """
     submission = visibility.find_submission(session, submission_id, viewer)
     return Response(submission_views.per_target_npz(session, submission), media_type="application/zip")

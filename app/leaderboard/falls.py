@@ -1,6 +1,6 @@
 """The counterfactual evaluations of the entries of a board: falls of the margin without 1 % of the examples, and their ranks.
 
-Legend: k entries, T targets.
+Legend: k entries, T targets, K numbers of removed examples.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from ldsboard.counterfactual.removals import PROPONENTS
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from numpy.typing import NDArray
     from sqlalchemy import Select
     from sqlalchemy.orm import Session
 
@@ -97,8 +98,10 @@ class TargetFalls(NamedTuple):
     ----------
     before
         Mean margin by models trained on all examples.
-    sizes
+    sizes, headline
         Ascending numbers of removed examples, and the one of the headline.
+    runs
+        Number of models that each mean is over.
     proponents, opponents
         Mean fall of the margin for each of the sizes; falls of opponents are negative if the margin rises.
     """
@@ -109,6 +112,12 @@ class TargetFalls(NamedTuple):
     runs: int
     proponents: list[float]
     opponents: list[float]
+
+    @property
+    def curve(self) -> list[tuple[int, float, float]]:
+        """For each of the sizes: the size, and the mean margin without as many proponents and without as many opponents."""
+        falls = zip(self.sizes, self.proponents, self.opponents, strict=True)
+        return [(size, self.before - high, self.before - low) for size, high, low in falls]
 
 
 def target_falls(session: Session, version: Version, submission_id: str, target: int) -> TargetFalls | None:
@@ -123,6 +132,27 @@ def target_falls(session: Session, version: Version, submission_id: str, target:
     return TargetFalls(
         numbers["before"][place], numbers["sizes"], numbers["headline"], numbers["runs"], proponents, opponents
     )
+
+
+def fall_arrays(session: Session, version: Version, submission_id: str) -> dict[str, NDArray[Any]]:
+    """Return the falls of all single targets by the file of a submission, as named arrays; none unless the evaluation has ended.
+
+    ``fall_targets`` holds the indices of the targets, int64 (T,); ``fall_sizes`` the numbers of removed examples, int64 (K,);
+    ``fall_before`` the margins by models trained on all examples, float64 (T,); and ``falls`` the falls without proponents, then
+    without opponents, float64 (2, K, T).
+    """
+    query = _of(version, [submission_id], Counterfactual.numbers, Counterfactual.falls)
+    found = session.execute(query).one_or_none()
+    if found is None:
+        return {}
+    targets_T = np.array(found.numbers["targets"], dtype=np.int64)
+    sizes_K = np.array(found.numbers["sizes"], dtype=np.int64)
+    return {
+        "fall_targets": targets_T,
+        "fall_sizes": sizes_K,
+        "fall_before": np.array(found.numbers["before"], dtype=np.float64),
+        "falls": np.frombuffer(found.falls, dtype="<f8").reshape(2, sizes_K.size, targets_T.size),
+    }
 
 
 def _of(version: Version, ids: Collection[str], *columns: Any) -> Select[Any]:

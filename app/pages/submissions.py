@@ -124,6 +124,7 @@ def _page_values(
         found = replicate_sets.find_replicates(session, [evaluation])
         view.replicates = replicate_sets.replicates_view(found[evaluation.submission_id])
         view.counterfactual = counterfactual_view(session, version, submission.id)
+    retrained = view.counterfactual.targets if view.counterfactual is not None else []
     examples = Examples(context.settings.benchmarks_dir, version)
     by_sign = []
     if version.manifest["output_function"] == "margin":  # of other output functions, the sign need not have a meaning
@@ -134,7 +135,7 @@ def _page_values(
         "bins": histogram(rho_N),
         "classes": by_class(rho_N, p_values_N, [examples.label("target", j) for j in range(rho_N.size)]),
         "margins": by_sign,
-        "targets": targets(session, evaluation, examples, rho_N, target),
+        "targets": targets(session, evaluation, examples, rho_N, target, retrained),
         "others": [entry for entry in entries[:MAX_OTHERS] if entry.id != view.id],
         "reproduction": citations.reproduction(benchmark, version.benchmark.current_version, public_url),
         "address": address,

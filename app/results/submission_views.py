@@ -14,7 +14,7 @@ from app.db.models import Alias, Evaluation, Kind, State, Submission
 from app.db.presence import count_workers
 from app.leaderboard.attempts import count_attempts, count_user_attempts
 from app.leaderboard.disclosure import public_numbers, ranking_numbers, reserve_numbers
-from app.leaderboard.falls import counterfactual_view
+from app.leaderboard.falls import counterfactual_view, fall_arrays
 from app.leaderboard.schemas import RankingNumbers, TargetNumbers
 from app.results.current_evaluation import current_evaluations, mean_seconds, scored_evaluations
 from app.results.replicate_sets import find_replicates, replicates_view
@@ -245,13 +245,17 @@ def target_numbers(evaluation: Evaluation) -> TargetNumbers:
 def per_target_npz(session: Session, submission: Submission) -> bytes:
     """Return the bytes of an ``.npz`` file with the array ``rho``: rho of every target on the public subsets, float64 (N,).
 
+    Once the counterfactual evaluation has ended, the file has the arrays of `app.leaderboard.falls.fall_arrays` as well.
+
     Raises
     ------
     ProblemError
         ``submission.not_scored``: the submission has no result.
     """
     buffer = io.BytesIO()
-    np.savez(buffer, rho=public_per_target(*scored_evaluations(session, [submission])))
+    (evaluation,) = scored_evaluations(session, [submission])
+    falls = fall_arrays(session, evaluation.version, submission.id)
+    np.savez(buffer, rho=public_per_target(evaluation), **falls)
     return buffer.getvalue()
 
 

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from ldsboard.commands.exits import errors
 from ldsboard.core.result import FEW_TARGETS, WARNINGS
+from ldsboard.counts import count
 from ldsboard.problems import Problem
 
 output = Console(highlight=False, soft_wrap=True, width=None if sys.stdout and sys.stdout.isatty() else 200)
@@ -40,6 +41,8 @@ def show(submission: dict[str, Any], *, as_json: bool) -> None:
             f"Mean LDS of {len(replicates['ids'])} replicates on the {replicates['part']} subsets {replicates['lds']:.4f}, "
             f"standard deviation {replicates['spread']:.4f}"
         )
+    if counterfactual := submission.get("counterfactual"):  # absent in the responses of older servers
+        output.print(format_fall(counterfactual), markup=False)
     print_warnings(submission["warnings"])
     if submission["error"]:
         errors.print(f"{Problem.from_dict(submission['error'])} [{submission['error']['code']}]", markup=False)
@@ -60,6 +63,23 @@ def print_new_targets(numbers: dict[str, Any], targets: int | None) -> None:
         output.print(
             f"  Standard error for a new draw of targets: {error:.4f}. The interval is for these {targets} targets."
         )
+
+
+def format_fall(counterfactual: dict[str, Any]) -> str:
+    """Format the headline of a counterfactual evaluation, or its state while there is no result."""
+    state, headline = counterfactual["state"], counterfactual["headline"]
+    if state != "done":
+        details = {
+            "running": f"{counterfactual['percent']} % of the models are trained",
+            "impossible": counterfactual["reason"],
+        }
+        return f"Retraining without examples: {details.get(state, state)}"
+    wanted = ("proponents", headline)
+    row = next(row for row in counterfactual["rows"] if (row["direction"], row["removed"]) == wanted)
+    low, high = row["ci"]
+    interval = "" if low is None else f" [{low:.4f}, {high:.4f}]"
+    targets = count(len(counterfactual["targets"]), "target")
+    return f"Fall of the margin without {headline} proponents {row['fall']:.4f}{interval}, mean of {targets}"
 
 
 def format_rank(rank: list[int] | None) -> str:

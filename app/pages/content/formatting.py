@@ -84,6 +84,25 @@ def coordinate(value: float) -> str:
     return f"{value:.6g}".replace("-", "−")  # noqa: RUF001 -- the minus sign is meant
 
 
+def margin(value: float, digits: int = 2) -> str:
+    """Format a margin, or a difference of margins, with these decimals; without the sign of a rounded zero."""
+    return f"{value:z.{digits}f}".replace("-", "−")  # noqa: RUF001 -- the minus sign is meant
+
+
+def margin_span(interval: tuple[float | None, float | None]) -> str:
+    """Format an interval of differences of margins, with three decimals; an empty text if it is unknown."""
+    low, high = interval
+    return "" if low is None or high is None else f"[{margin(low, 3)}, {margin(high, 3)}]"
+
+
+def margin_change(before: float, after: float) -> str:
+    """Format how a margin changes, such as "falls from 4.10 to 2.30"."""
+    first, last = margin(before), margin(after)
+    if first == last:
+        return f"stays at {first}"
+    return f"{'falls' if after < before else 'rises'} from {first} to {last}"
+
+
 def rank(interval: Sequence[int]) -> str:
     """Format a rank interval as one rank, or as the lowest and the highest rank if these differ."""
     low, high = interval

@@ -5,6 +5,7 @@ Legend: N targets.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from app.benchmarks.examples import Examples, ExampleSet
 from app.db.models import Evaluation
+from app.leaderboard.falls import TargetFalls, target_falls
 from app.scoring import stored_attributions
 from app.scoring.stored_attributions import TargetAttribution
 from ldsboard.problems import ProblemError
@@ -56,6 +58,10 @@ class Chosen(NamedTuple):
         Prediction and margin on each of the first `MAX_POINTS` public subsets, without subsets whose prediction is not finite.
     subsets
         Number of all public subsets, with or without a point.
+    falls
+        How the margin of the target changes without examples; None if no models were retrained for the target.
+    nearest
+        Index of the nearest target for which models were retrained; None if that is this target, or if there is none.
     """
 
     card: Card
@@ -63,6 +69,8 @@ class Chosen(NamedTuple):
     subsets: int
     proponents: list[Card]
     opponents: list[Card]
+    falls: TargetFalls | None
+    nearest: int | None
 
     def count_same_label(self, cards: list[Card]) -> int:
         """Return how many of the training examples in `cards` have the label of the chosen target."""
@@ -70,9 +78,13 @@ class Chosen(NamedTuple):
 
 
 class Targets(NamedTuple):
-    """The targets on a submission's page. `saved` lists the targets whose attributions the evaluation saved."""
+    """The targets on a submission's page.
+
+    `saved` lists the targets whose attributions the evaluation saved, and `retrained` the others for which models were retrained.
+    """
 
     saved: list[Card]
+    retrained: list[Card]
     best: list[Card]
     worst: list[Card]
     chosen: Chosen
@@ -96,7 +108,12 @@ def card(examples: Examples, part: ExampleSet, index: int, value: float) -> Card
 
 
 def targets(
-    session: Session, evaluation: Evaluation, examples: Examples, rho_N: NDArray[np.float64], wanted: int | None
+    session: Session,
+    evaluation: Evaluation,
+    examples: Examples,
+    rho_N: NDArray[np.float64],
+    wanted: int | None,
+    retrained: Sequence[int] = (),
 ) -> Targets:
     """Return the targets to show for an evaluation.
 
@@ -106,7 +123,10 @@ def targets(
         rho of each target on the public subsets, float64 (N,).
     wanted
         Index of the target to show in detail. If None, the target is chosen whose rho is closest to the mean rho over all
-        targets. If any targets have saved attributions, only these targets are considered.
+        targets. If any targets have saved attributions, only these targets are considered; if any of them are in `retrained`,
+        only these.
+    retrained
+        Indices of the targets for which models were retrained without examples, ascending.
 
     Raises
     ------
@@ -126,23 +146,31 @@ def targets(
         return [card(examples, "target", int(target), float(rho_N[target])) for target in indices]
 
     saved = stored_attributions.load(session, evaluation)
-    chosen = wanted if wanted is not None else stored_attributions.typical_target(rho_N, saved or range(N))
+    both = [target for target in saved if target in retrained]
+    shown = wanted if wanted is not None else stored_attributions.typical_target(rho_N, both or saved or range(N))
+    (chosen,) = cards([shown])
+    falls = target_falls(session, evaluation.version, evaluation.submission_id, chosen.index) if retrained else None
+    nearest = None
+    if falls is None and retrained:
+        nearest = min(retrained, key=lambda target: abs(target - chosen.index))
     n_extremes = min(MAX_EXTREMES, N // 2)
     return Targets(
         cards(saved),
+        cards(sorted(set(retrained) - set(saved))),
         cards(np.argsort(-rho_N, kind="stable")[:n_extremes]),
         cards(np.argsort(rho_N, kind="stable")[:n_extremes]),
-        _chosen_target(saved, examples, cards([chosen])[0]),
+        _chosen_target(saved, examples, chosen)._replace(falls=falls, nearest=nearest),
     )
 
 
 def _chosen_target(found: dict[int, TargetAttribution], examples: Examples, target: Card) -> Chosen:
     if (saved := found.get(target.index)) is None:
-        return Chosen(target, [], 0, [], [])
+        return Chosen(target, [], 0, [], [], None, None)
     actual_M = examples.margins(target.index)
     drawn = slice(MAX_POINTS)
     points = zip(saved.predictions_M[drawn].tolist(), actual_M[drawn].tolist(), strict=True)
     proponents, opponents = (
         [card(examples, "train", index, score) for index, score in side] for side in (saved.proponents, saved.opponents)
     )
-    return Chosen(target, [point for point in points if np.isfinite(point[0])], actual_M.size, proponents, opponents)
+    finite = [point for point in points if np.isfinite(point[0])]
+    return Chosen(target, finite, actual_M.size, proponents, opponents, None, None)

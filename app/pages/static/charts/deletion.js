@@ -1,0 +1,40 @@
+// Margin of a target by models trained without its proponents and without its opponents, against the number of removed examples.
+"use strict";
+
+charts.deletion = (table, width) => {
+  const [LINE, RIGHT] = [16, 84]; // pixels: height of a label, and space for the labels at the ends of the lines
+  const { before } = numbers(table);
+  const points = rows(table).map(numbers);
+  const sizes = points.map(({ removed }) => removed);
+  const last = points.at(-1);
+  const sides = [
+    { name: "proponents", colour: "var(--accent)", fill: "var(--accent)" },
+    { name: "opponents", colour: "var(--ceiling)", fill: "var(--ground)" },
+  ];
+  const all = [before, ...points.flatMap(({ proponents, opponents }) => [proponents, opponents])];
+  const [least, most] = [Math.min(...all), Math.max(...all)];
+  const space = 0.08 * (most - least) || 1;
+  const [low, high] = [least - space, most + space];
+  const height = Math.max(240, Math.min(320, Math.round(width * 0.6)));
+  const apart = (Math.abs(last.proponents - last.opponents) / (high - low)) * (height - 28 - 40);
+  const shift = Math.max(0, LINE - apart) / 2; // otherwise the labels would overlap
+  return {
+    width: Math.min(width, 640),
+    height,
+    marginTop: 28,
+    marginLeft: 56,
+    marginRight: RIGHT,
+    marginBottom: 40,
+    x: { type: "log", domain: [sizes[0] / 1.25, last.removed * 1.1], label: "Removed examples, log scale", ticks: sizes, tickFormat: (size) => size.toLocaleString("en") },
+    y: { domain: [low, high], label: "Margin", grid: true, ticks: 6 },
+    marks: [
+      Plot.ruleY([before], { stroke: "var(--text)", strokeWidth: 1.5, strokeDasharray: "4 3" }),
+      ...sides.flatMap(({ name, colour, fill }) => [
+        Plot.line(points, { x: "removed", y: name, stroke: colour, strokeWidth: 1.5 }),
+        Plot.dot(points, { x: "removed", y: name, r: 4, fill, stroke: colour, strokeWidth: 1.5, title: (point) => `without ${point.removed} ${name}: ${point[name].toFixed(4)}` }),
+        Plot.text([last], { x: "removed", y: name, text: () => name, textAnchor: "start", dx: 10, dy: (last[name] === Math.min(last.proponents, last.opponents) ? 1 : -1) * shift, fill: colour }),
+      ]),
+      Plot.text([before], { y: (value) => value, text: () => "all examples", frameAnchor: "right", textAnchor: "start", dx: 10, fill: "var(--text)" }),
+    ],
+  };
+};
