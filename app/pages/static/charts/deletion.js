@@ -16,8 +16,12 @@ charts.deletion = (table, width) => {
   const space = 0.08 * (most - least) || 1;
   const [low, high] = [least - space, most + space];
   const height = Math.max(240, Math.min(320, Math.round(width * 0.6)));
-  const apart = (Math.abs(last.proponents - last.opponents) / (high - low)) * (height - 28 - 40);
-  const shift = Math.max(0, LINE - apart) / 2; // otherwise the labels would overlap
+  const ends = [...sides.map(({ name, colour }) => ({ name, colour, value: last[name] })), { name: "all examples", colour: "var(--text)", value: before }].sort((a, b) => b.value - a.value);
+  // Places the labels at the ends of the lines from the highest to the lowest, with a shift where they would overlap.
+  const places = ends.map(({ value }) => ((high - value) / (high - low)) * (height - 28 - 40));
+  const apart = places.reduce((kept, place) => [...kept, Math.max(place, (kept.at(-1) ?? -LINE) + LINE)], []);
+  const labels = ends.map((end, i) => ({ ...end, dy: apart[i] - places[i] }));
+  const shift = d3.mean(labels, ({ dy }) => dy) / 2;
   return {
     width: Math.min(width, 640),
     height,
@@ -32,9 +36,8 @@ charts.deletion = (table, width) => {
       ...sides.flatMap(({ name, colour, fill }) => [
         Plot.line(points, { x: "removed", y: name, stroke: colour, strokeWidth: 1.5 }),
         Plot.dot(points, { x: "removed", y: name, r: 4, fill, stroke: colour, strokeWidth: 1.5, title: (point) => `without ${point.removed} ${name}: ${point[name].toFixed(4)}` }),
-        Plot.text([last], { x: "removed", y: name, text: () => name, textAnchor: "start", dx: 10, dy: (last[name] === Math.min(last.proponents, last.opponents) ? 1 : -1) * shift, fill: colour }),
       ]),
-      Plot.text([before], { y: (value) => value, text: () => "all examples", frameAnchor: "right", textAnchor: "start", dx: 10, fill: "var(--text)" }),
+      ...labels.map(({ name, colour, value, dy }) => Plot.text([value], { y: (end) => end, text: () => name, frameAnchor: "right", textAnchor: "start", dx: 6, dy: dy - shift, fill: colour })),
     ],
   };
 };
