@@ -254,8 +254,8 @@ def per_target_npz(session: Session, submission: Submission) -> bytes:
     """
     buffer = io.BytesIO()
     (evaluation,) = scored_evaluations(session, [submission])
-    falls = fall_arrays(session, evaluation.version, submission.id)
-    np.savez(buffer, rho=public_per_target(evaluation), **falls)
+    arrays: dict[str, Any] = {"rho": public_per_target(evaluation)}
+    np.savez(buffer, **arrays | fall_arrays(session, evaluation.version, submission.id))
     return buffer.getvalue()
 
 

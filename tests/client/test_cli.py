@@ -125,6 +125,24 @@ def test_status_shows_why_scoring_is_delayed(shell: Shell, scores: Path) -> None
     assert shell("status", submission["id"], "--json").json == delayed
 
 
+def test_status_shows_the_fall(shell: Shell, scores: Path) -> None:
+    submission = shell("submit", str(scores), "toy", "--method", "retrained", "--kind", "practice", "--json").json
+    row = {"direction": "proponents", "removed": 12, "fall": 1.5, "ci": [1.25, 1.75]}
+    rows = [row | {"removed": 3}, row, row | {"direction": "opponents"}]
+    done = {"state": "done", "headline": 12, "targets": [0, 3, 6], "rows": rows, "percent": None, "reason": None}
+    fall = "Fall of the margin without 12 proponents 1.5000"
+    for counterfactual, shown in (
+        (done, f"{fall} [1.2500, 1.7500], mean of 3 targets\n"),
+        (done | {"targets": [3], "rows": [row | {"ci": [None, None]}]}, f"{fall}, mean of 1 target\n"),
+        ({"state": "running", "headline": None, "percent": 45}, "Retraining without examples: 45 % of the models are"),
+        ({"state": "waiting", "headline": None}, "Retraining without examples: waiting\n"),
+        ({"state": "impossible", "headline": None, "reason": "No [x]."}, "Retraining without examples: No [x].\n"),
+    ):
+        evaluated = submission | {"counterfactual": done | counterfactual}
+        shell.environment.setattr("ldsboard.client.Client.submission", lambda *_, evaluated=evaluated: evaluated)
+        assert shown in shell("status", submission["id"]).out
+
+
 def test_submit_in_ci_defaults_to_practice(shell: Shell, scores: Path) -> None:
     shell.environment.setenv("CI", "true")
     practice = shell("submit", str(scores), "toy", "--method", "ci", "--json")

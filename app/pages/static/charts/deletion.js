@@ -3,6 +3,7 @@
 
 charts.deletion = (table, width) => {
   const [LINE, RIGHT] = [16, 84]; // pixels: height of a label, and space for the labels at the ends of the lines
+  const LEAST_RANGE = 1; // of the axis of margins, so that lines of scores without effect look flat
   const { before } = numbers(table);
   const points = rows(table).map(numbers);
   const sizes = points.map(({ removed }) => removed);
@@ -13,7 +14,7 @@ charts.deletion = (table, width) => {
   ];
   const all = [before, ...points.flatMap(({ proponents, opponents }) => [proponents, opponents])];
   const [least, most] = [Math.min(...all), Math.max(...all)];
-  const space = 0.08 * (most - least) || 1;
+  const space = Math.max(0.08 * (most - least), (LEAST_RANGE - (most - least)) / 2);
   const [low, high] = [least - space, most + space];
   const height = Math.max(240, Math.min(320, Math.round(width * 0.6)));
   const ends = [...sides.map(({ name, colour }) => ({ name, colour, value: last[name] })), { name: "all examples", colour: "var(--text)", value: before }].sort((a, b) => b.value - a.value);
