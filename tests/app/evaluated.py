@@ -46,8 +46,8 @@ def save_falls(
 ) -> NDArray[np.float64]:
     """Replace the evaluation of a submission by one with a result; return the falls, float64 (2, K, T).
 
-    The falls of proponents are positive and those of opponents negative, if `scale` is positive. `changes` replaces numbers of all
-    rows.
+    The falls of proponents are positive and those of opponents negative, if `scale` is positive. `changes` replaces numbers of
+    all rows.
     """
     spread = 1 + np.arange(len(targets)) / 10
     falls = scale * np.array([np.outer(sizes, spread), np.outer(sizes, -spread / 2)]) / max(sizes)

@@ -15,6 +15,7 @@ from app.management import snapshots
 from tests.app import factories
 from tests.app.benchmarks import write_benchmark
 from tests.app.boards import fill_board
+from tests.app.evaluated import save_falls
 from tests.app.service import PATIENCE_SECONDS, Service, npy
 from tests.browser.chromium import launch
 
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Site:
-    """A server with five boards: toy (filled), open-toy, once (no noise ceiling), drawn (with images) and crowd (60 entries)."""
+    """A server with five boards.
+
+    These are toy (filled), open-toy, once (no noise ceiling), drawn (with images and falls) and crowd (60 entries).
+    """
 
     url: str
     ids: dict[str, str]
@@ -74,6 +78,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         drawn = write_benchmark(tmp_path_factory.mktemp("drawn"), "drawn", N=30, pictures=(8, 8))
         service.publish(drawn.folder)
         pictured = service.submit_and_score(service.token("ada"), drawn.name, npy(drawn.scores()))
+        save_falls(service, pictured["id"], range(0, 30, 2), (1, 3, 12), 3, ties=1)
         ids = fill_board(service, toy) | {"alone": alone["id"], "pictured": pictured["id"]}
         settings = service.settings
         taken = [

@@ -89,6 +89,40 @@ def test_scatter_chart_shows_points_of_its_table(visitor: Visitor) -> None:
     assert "40 public subsets, rank correlation" in label
 
 
+def test_deletion_chart_shows_margins_of_its_table(visitor: Visitor) -> None:
+    page = visitor.open(f"/submissions/{visitor.site.ids['pictured']}?target=8")
+    rows, chart = page.locator("#deletion tbody tr"), page.locator("figure[data-chart=deletion]")
+    dots = chart.locator("g[aria-label=dot] circle")
+    sizes = numbers(rows, "data-removed")
+    margins = [numbers(rows, f"data-{side}") for side in ("proponents", "opponents")]
+    assert sizes == [1, 3, 12]
+    assert is_linear(list(np.log(sizes * 2)), numbers(dots, "cx"))
+    assert is_linear(margins[0] + margins[1], numbers(dots, "cy"))
+    assert chart.locator("g[aria-label=text] text").all_text_contents() == ["opponents", "all examples", "proponents"]
+    assert "4.10 with all examples" in (chart.locator("svg.plot").get_attribute("aria-label") or "")
+    page.get_by_label("Show target").select_option("9")
+    page.locator("#target-heading", has_text="Target 9,").wait_for()
+    assert chart.count() == 0
+    page.locator("#target").get_by_role("link", name="Target 8").click()
+    page.locator("#target-heading", has_text="Target 8,").wait_for()
+    chart.locator("svg.plot").wait_for()
+    assert page.get_by_label("Show target").input_value() == "8"
+
+
+def test_labels_of_close_lines_do_not_overlap(visitor: Visitor) -> None:
+    ids = visitor.site.ids
+    page = visitor.open(f"/submissions/{ids['pictured']}?target=8", width=PHONE)
+    for row in page.locator("#deletion tbody tr").all():
+        row.evaluate("row => Object.assign(row.dataset, { proponents: '4.11', opponents: '4.1' })")
+    figure = page.locator("figure[data-chart=deletion]")
+    figure.evaluate("figure => draw(figure)")
+    boxes = [text.bounding_box() for text in figure.locator("g[aria-label=text] text").all()]
+    tops = sorted(box["y"] for box in boxes if box)
+    assert len(tops) == 3
+    assert min(np.diff(tops)) > 12
+    assert fits_width(page)
+
+
 def test_selecting_target_replaces_displayed_target(visitor: Visitor) -> None:
     page = visitor.open(f"/submissions/{visitor.site.ids['pictured']}")
     page.evaluate("document.body.dataset.same = 'yes'")

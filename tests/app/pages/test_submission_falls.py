@@ -81,8 +81,8 @@ def test_rising_margins_are_called_rises(site: Site, entry: str) -> None:
 
 
 def test_single_target_and_run_have_no_errors(site: Site, entry: str) -> None:
-    save_falls(site.service, entry, [4], (1,), 1, runs=1, others=None)
-    text = site.text(f"/submissions/{entry}?target=4")
+    save_falls(site.service, entry, [5], (1,), 1, runs=1, others=None)
+    text = site.text(f"/submissions/{entry}?target=5")
     shown = words(text)
     assert (
         "Without the training example with the highest score for a target (1.7 % of all), the margin of the target falls by "
