@@ -54,6 +54,7 @@ def test_pages_load_only_local_files_with_integrity_hashes(site: Site) -> None:
         "targets.js",
         "scale.js",
         "margins.js",
+        "deletion.js",
     }
     assert seen == {"style.css", "icon.svg", "docs.js", "copy.js", "htmx.min.js"} | charts | {
         "upload.js",
