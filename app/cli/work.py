@@ -61,6 +61,7 @@ def work(
             ]
         storage = open_storage(settings)
         storage.delete_incomplete()
+        retrainings = Retrainings.of(settings, database, storage)
         sandbox = Sandbox.of(concurrency)
         sandbox.start()
         for folder in folders:
@@ -68,7 +69,6 @@ def work(
         preload_imports()
         evaluator = Evaluator(database, storage, settings.benchmarks_dir, sandbox, settings.retry_seconds)
         typer.echo(f"Scores are added with {route}.")
-        retrainings = Retrainings.of(settings, database, storage)
         worker = Worker(libpq_address(settings), evaluator, presence, concurrency)
         typer.echo(f"Evaluating at most {concurrency} at the same time. Press Ctrl-C to stop.")
         try:

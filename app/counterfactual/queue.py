@@ -111,11 +111,11 @@ def claim(session: Session, waiting: Waiting) -> Claim | None:
 
 
 def _others(session: Session) -> set[str]:
-    """Return the names of the other processes that run; the claims of any other name, and those of this process, have ended.
+    """Return the names of the other processes that run and are not frozen. Only their claims are valid.
 
     A process runs one evaluation after the other, so it has no claim when it looks for the next one.
     """
-    return {f"{each.host}/{each.pid}" for each in processes(session)} - {process_name()}
+    return {f"{each.host}/{each.pid}" for each in processes(session) if not each.is_silent} - {process_name()}
 
 
 def _is_claimable(row: Counterfactual | None, others: set[str]) -> bool:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import shutil
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.benchmarks.catalog import version_folder
 from app.counterfactual import queue
 from app.counterfactual.process import Limits, ProcessFailedError, RefusedError, Retraining, has_torch
 from app.counterfactual.queue import Boards
-from app.errors import StorageAwayError
+from app.errors import BusyError, StorageAwayError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,8 +36,11 @@ REPORT_SECONDS = 10.0
 STOP_SECONDS = 5.0
 """Seconds that the shutdown waits for the thread."""
 
+PARTS = "counterfactual"
+"""Folder of finished parts in the data folder."""
+
 KEPT_SECONDS = 30 * 86400.0
-"""Parts are a cache: a folder of parts in which nothing was written for so long is deleted."""
+"""Parts are a cache: a folder of parts that no evaluation has used for so long is deleted."""
 
 log = structlog.get_logger()
 
@@ -72,9 +77,20 @@ class Retrainings:
 
     @classmethod
     def of(cls, settings: Settings, database: Database, storage: Storage) -> Retrainings | None:
-        """Return the evaluations of a server or worker; None if the operator wants none, or by default without torch."""
+        """Return the evaluations of a server or worker; None if the operator wants none, or by default without torch.
+
+        Raises
+        ------
+        RuntimeError
+            The operator wants evaluations, and torch is not installed.
+        """
         wanted = has_torch() if settings.counterfactual is None else settings.counterfactual
-        parts = settings.data_dir / "counterfactual"
+        if wanted and not has_torch():
+            raise RuntimeError(
+                "LDSBOARD_COUNTERFACTUAL is true, but torch is not installed. Install the trainer's group "
+                "(pip install --group train), or unset LDSBOARD_COUNTERFACTUAL."
+            )
+        parts = settings.data_dir / PARTS
         limits = Limits(settings.counterfactual_seconds, settings.counterfactual_bytes)
         if not wanted:
             return None
@@ -119,7 +135,7 @@ class Retrainings:
         except RefusedError as error:
             with self._database.write() as session:
                 queue.give_up(session, claim, str(error))
-            log.warning("counterfactual.refused", submission=claim.submission_id, error=str(error))
+            log.warning("counterfactual.impossible", submission=claim.submission_id, error=str(error))
         except Exception as error:  # noqa: BLE001 -- any other error is a failure of the server: saved, logged and tried again
             self._fail(claim, error)
         else:
@@ -149,7 +165,10 @@ class Retrainings:
         log.error("counterfactual.failed", submission=claim.submission_id, error=str(error), exc_info=trace)
 
     def _saver(self, claim: Claim) -> Callable[[float], None]:
-        """Return a function that saves the finished fraction of a claimed evaluation, now and then."""
+        """Return a function that saves the finished fraction of a claimed evaluation, now and then.
+
+        If this process no longer holds the evaluation, such as after a withdrawal, the function ends the retraining.
+        """
         saved = 0.0
 
         def save(fraction: float) -> None:
@@ -157,8 +176,10 @@ class Retrainings:
             if time.monotonic() - saved < REPORT_SECONDS:
                 return
             saved = time.monotonic()
-            with self._database.write() as session:
-                if (row := queue.held(session, claim)) is not None:
+            with suppress(SQLAlchemyError, BusyError), self._database.write() as session:  # the next call saves more
+                if (row := queue.held(session, claim)) is None:
+                    self._running.kill()
+                else:
                     row.percent = int(100 * fraction)
 
         return save
@@ -166,5 +187,6 @@ class Retrainings:
     def _delete_old_parts(self) -> None:
         before = time.time() - KEPT_SECONDS
         for folder in self._parts.glob("*"):
-            if folder.stat().st_mtime < before:
-                shutil.rmtree(folder, ignore_errors=True)
+            with suppress(FileNotFoundError):  # another process deletes the folder too
+                if folder.stat().st_mtime < before:
+                    shutil.rmtree(folder)

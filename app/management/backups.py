@@ -23,6 +23,7 @@ from sqlalchemy import URL, select
 from sqlalchemy.exc import DBAPIError
 
 from app import data_lock
+from app.counterfactual.runner import PARTS
 from app.db import copying
 from app.db.accounts import Audit
 from app.db.base import now
@@ -265,7 +266,7 @@ def _copy_other_files(settings: Settings, database: Database, folder: Path, *, o
     With `only_add`, what is in the backup is kept.
     """
     url = database.engine.url
-    left_out = {settings.data_dir / name for name in (LOCK, data_lock.ID_FILE, "arriving", FILES)}
+    left_out = {settings.data_dir / name for name in (LOCK, data_lock.ID_FILE, "arriving", FILES, PARTS)}
     left_out |= set() if settings.bucket else {settings.storage_dir}
     # With PostgreSQL, an old SQLite file can be in the data folder.
     files = [str(settings.data_dir / DATABASE), *([str(url.database)] if url.get_backend_name() == "sqlite" else [])]

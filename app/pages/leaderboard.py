@@ -57,6 +57,7 @@ def show_benchmark(
         variants=variants(board.rows) if query.tag else [],
         verdict=verdict(top, compared),
         declared=len(entries) - len(compared),
+        has_falls=any(entry.fall for entry in entries),
         all_users=all_users(session, version, entries),
         gaps=_gaps(session, version, compared) if board.ranked else [],
         can_pass=perfect_scores.can_pass(settings.benchmarks_dir, version),

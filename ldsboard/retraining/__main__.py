@@ -14,6 +14,7 @@ import os
 import resource
 import sys
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 
 REFUSED = 3
 """Exit status if the evaluation is impossible: repeating it would not help."""
+
+PROBE = 60
+"""Number of models after which the processor time of all is judged; groups of a few models take longer for each."""
 
 START_SECONDS = 60
 """Processor time for everything but the models, in seconds."""
@@ -110,22 +114,24 @@ def train(evaluation: Evaluation, seconds: float) -> None:
     Raises
     ------
     BundleError
-        The models would take more processor time than `seconds`, judged by the first part.
+        The models take more processor time than `seconds`; this is judged as soon as `PROBE` models are trained.
     """
-    first, *others = evaluation.parts
-    total = sum(map(evaluation.models, evaluation.parts))
-    list(evaluation.train([part for part in (first,) if part in evaluation.missing()]))
-    needed = evaluation.seconds(first) / evaluation.models(first) * total
-    if needed > seconds:
-        raise BundleError(
-            f"The models of an evaluation take about {needed:,.0f} s of processor time, and the server allows {seconds:,.0f} s."
-        )
-    missing = set(evaluation.missing())
-    done = sum(evaluation.models(part) for part in evaluation.parts if part not in missing)
-    print(done / total, flush=True)  # noqa: T201 -- read by the service
-    for models in evaluation.train([part for part in others if part in missing]):
-        done += models
-        print(done / total, flush=True)  # noqa: T201
+    for folder in {evaluation.path(part).parent for part in evaluation.parts}:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.utime(folder)  # folders that are in use are not deleted
+    missing = evaluation.missing()
+    left, total = (sum(map(evaluation.models, parts)) for parts in (missing, evaluation.parts))
+    start, trained = time.process_time(), 0
+    for models in evaluation.train(missing):
+        trained += models
+        used = time.process_time() - start
+        needed = used / trained * left
+        if used > seconds or (trained >= PROBE and needed > seconds):
+            raise BundleError(
+                f"The models of an evaluation take about {needed:,.0f} s of processor time, "
+                f"and the server allows {seconds:,.0f} s."
+            )
+        print((total - left + trained) / total, flush=True)  # noqa: T201 -- read by the service
 
 
 def write(result: CounterfactualResult, out: Path) -> None:

@@ -84,10 +84,6 @@ class Evaluation:
         """Return the parts that are still to be trained."""
         return [part for part in self.parts if not self.path(part).exists()]
 
-    def seconds(self, part: Part) -> float:
-        """Return the processor time of a part that is trained."""
-        return float(self._read(part)["seconds"])
-
     def train(self, parts: list[Part], count: int = 1) -> Generator[int]:
         """Train parts in `count` processes, or in this one, and yield the number of models after each group.
 
