@@ -17,6 +17,7 @@ from app.leaderboard.entries import Entry, comparable, list_entries
 from app.leaderboard.falls import add_falls
 from app.leaderboard.stored_snapshots import snapshot_links
 from app.leaderboard.views import all_users, benchmark_view, leaderboard_view
+from app.pages.content.disagreements import disagreements
 from app.pages.content.feed import atom
 from app.pages.content.rank_groups import groups, rivals, verdict
 from app.pages.content.sorting import LeaderboardQuery
@@ -57,6 +58,7 @@ def show_benchmark(
         variants=variants(board.rows) if query.tag else [],
         verdict=verdict(top, compared),
         declared=len(entries) - len(compared),
+        disagreements=disagreements(entries) if board.ranked else [],
         has_falls=any(entry.fall for entry in entries),
         all_users=all_users(session, version, entries),
         gaps=_gaps(session, version, compared) if board.ranked else [],

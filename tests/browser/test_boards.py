@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.app.benchmarks import write_benchmark
+from tests.app.evaluated import save_falls
 from tests.app.service import npy
 from tests.browser.page_faults import PHONE, find_faults
 from tests.browser.test_browsing import numbers
@@ -80,6 +81,20 @@ def test_search_and_tags_work_without_javascript(visitor: Visitor) -> None:
     shown = int(page.get_by_role("status").inner_text().split()[0])
     assert 0 < shown == len(methods(page)) < ENTRIES
     assert page.locator("#board tbody a.badge", has_text="kernel").count() == shown
+
+
+def test_falls_are_drawn_against_the_lds(visitor: Visitor, tmp_path: Path) -> None:
+    example, service = write_benchmark(tmp_path, "plotted", N=30), visitor.site.service
+    service.publish(example.folder)
+    for method, noise, scale in (("good", 0.1, 1.0), ("fair", 2.0, 3.0), ("random", 60.0, -0.2)):
+        sent = service.submit_and_score(service.token("ada"), "plotted", npy(example.scores(noise)), method=method)
+        save_falls(service, sent["id"], range(15), (3, 12), 12, scale=scale)
+    page = visitor.open("/benchmarks/plotted", width=PHONE)
+    chart = page.locator("figure[data-chart=falls] svg.plot")
+    assert chart.locator("g[aria-label=dot] circle").count() == 3
+    assert sorted(chart.locator("g[aria-label=text] text").all_text_contents()) == ["fair", "good", "random"]
+    assert "NaN" not in chart.inner_html()
+    assert find_faults(page) == []
 
 
 def test_cost_chart_shows_table_and_pareto_front(visitor: Visitor) -> None:
