@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 ENTRIES, KILLS = 6, 10
 
+pytestmark = pytest.mark.slow  # run one after the other: the process that trains gets only processor time that is left over
+
 
 @pytest.fixture(scope="module")
 def slow_training(tmp_path_factory: pytest.TempPathFactory) -> Example:
@@ -68,7 +70,6 @@ def undisturbed(example: Example, seed: int, folder: Path) -> bytes:
     return arrays.astype("<f8").tobytes()
 
 
-@pytest.mark.slow
 def test_killed_evaluations_end_with_the_bits_of_an_undisturbed_run(
     service: Service, slow_training: Example, tmp_path: Path
 ) -> None:
