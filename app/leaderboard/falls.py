@@ -60,6 +60,8 @@ def add_falls(session: Session, version: Version, entries: Sequence[Entry]) -> l
 def headline_falls(session: Session, version: Version, entries: Collection[Entry]) -> dict[str, HeadlineFall]:
     """Return the response models of the falls of entries, by id; the entries come from `add_falls`."""
     ranks = {entry.id: entry.fall.rank for entry in entries if entry.fall is not None}
+    if not ranks:
+        return {}
     query = _of(version, list(ranks), Counterfactual.submission_id, Counterfactual.numbers)
     return {name: _headline(numbers, ranks[name]) for name, numbers in session.execute(query)}
 

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
 ENTRIES, KILLS = 6, 10
 
-pytestmark = pytest.mark.slow  # run one after the other: the process that trains gets only processor time that is left over
+pytestmark = (
+    pytest.mark.slow
+)  # run one after the other: the process that trains gets only processor time that is left over
 
 
 @pytest.fixture(scope="module")

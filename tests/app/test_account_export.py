@@ -190,7 +190,7 @@ def test_every_table_with_rows_of_users_is_exported() -> None:
     }
     exported = {"token", "identity", "alias", "submission", "event", "idempotency", "provenance", "upload"}
     exported |= {"publisher", "webhook", "webhook_call", "review_link"}
-    as_results = {"evaluation"}
+    as_results = {"evaluation", "counterfactual"}
     assert dependent == exported | as_results, "add the new table to the export"
 
 

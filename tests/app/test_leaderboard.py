@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from app.db.models import State
+from app.leaderboard.tables import FALL_COLUMNS
 from app.submissions.lifecycle import transition
 from ldsboard.core.board import rank_board
 from ldsboard.core.ceiling import attempt_gain
@@ -119,7 +120,7 @@ def test_csv_matches_json_and_escapes_formulas(service: Service, board: Board) -
     assert len(table) == len(rows) == len(board.ids)
     for line, row in zip(table, rows, strict=True):
         cells = row | {"rank_low": row["rank"][0], "rank_high": row["rank"][1], "benchmark": "board", "version": 1}
-        cells |= {"ci_low": row["ci"][0], "ci_high": row["ci"][1]}
+        cells |= {"ci_low": row["ci"][0], "ci_high": row["ci"][1]} | dict.fromkeys(FALL_COLUMNS)  # nothing is retrained
         if row["id"] == board.ids["rival"]:
             assert cells["title"] == '=2+"x",@'
             cells["title"] = "'" + cells["title"]

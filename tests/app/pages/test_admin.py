@@ -207,6 +207,8 @@ def test_page_names_what_runs_and_failed_and_escapes_texts() -> None:
             Lost(named, "machine-2/8", noon - 24 * hour, noon, "running", "machine-1/17", noon),
             Lost(named._replace(kind="rescoring"), "machine-2/7", noon, noon, "queued", None, None),
         ],
+        retrained={"running": 0, "waiting": 0, "impossible": 0, "done": 0},
+        retrainings=[],
         failed=[Failed(named, 4, since, error), Failed(named._replace(kind="rescoring"), 4, None, None)],
         accounts=[],
         max_accounts=50,
