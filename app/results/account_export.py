@@ -20,6 +20,7 @@ from app.db.models import Alias, Benchmark, Event, Submission, Version
 from app.db.review_links import ReviewLink
 from app.db.uploads import Idempotency, Provenance, Upload
 from app.db.webhooks import Webhook, WebhookCall
+from app.leaderboard.falls import counterfactual_view
 from app.results.submission_views import submission_views
 
 if TYPE_CHECKING:
@@ -142,6 +143,9 @@ def _submissions(session: Session, ids: Sequence[str], account: Account) -> list
     return [
         view.model_dump(mode="json")
         | {
+            "counterfactual": found.model_dump(mode="json")
+            if (found := counterfactual_view(session, row.version, row.id))
+            else None,
             "size": row.size,
             "counted": row.counted,
             "events": events[row.id],
