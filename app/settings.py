@@ -164,16 +164,13 @@ class Settings(StoreSettings):
     """Whether CI_ISSUERS may name an issuer on this machine whose address begins with http://. Only for tests."""
 
     session_key: SecretStr = SecretStr("")
-    """Key that signs cookies, at least 32 characters; by default, the key is read from a file in the data folder. Further keys
-    behind commas are accepted, but sign nothing."""
+    """Key that signs cookies, at least 32 characters, by default from a file; keys after a comma are only accepted."""
 
     metrics_token: SecretStr = SecretStr("")
-    """Bearer token with which Prometheus reads `/metrics`, at least 32 characters; by default, nobody can read it. Of several
-    tokens, separated by commas, each is accepted."""
+    """Bearer token with which Prometheus reads `/metrics`, at least 32 characters, or several with commas; by default, none."""
 
     scoring_processes: int = Field(default=1, ge=0, le=64)
-    """Number of score files that the server evaluates at the same time; 0: only workers evaluate (`python -m app work`), which
-    needs PostgreSQL."""
+    """Number of score files that the server evaluates at once; 0: only workers do (`python -m app work`), with PostgreSQL."""
 
     counterfactual: bool | None = None
     """Whether models are retrained without the examples that listed score files name; by default where torch is installed."""

@@ -90,10 +90,10 @@ class Retrainings:
                 "LDSBOARD_COUNTERFACTUAL is true, but torch is not installed. Install the trainer's group "
                 "(pip install --group train), or unset LDSBOARD_COUNTERFACTUAL."
             )
-        parts = settings.data_dir / PARTS
-        limits = Limits(settings.counterfactual_seconds, settings.counterfactual_bytes)
         if not wanted:
             return None
+        parts = settings.data_dir / PARTS
+        limits = Limits(settings.counterfactual_seconds, settings.counterfactual_bytes)
         return cls(database, storage, settings.benchmarks_dir, parts, limits, settings.retry_seconds)
 
     def start(self) -> None:

@@ -21,6 +21,7 @@ from app.db.review_links import ReviewLink
 from app.db.uploads import Idempotency, Provenance, Upload
 from app.db.webhooks import Webhook, WebhookCall
 from app.leaderboard.falls import counterfactual_view
+from app.results.current_evaluation import current_evaluations
 from app.results.submission_views import submission_views
 
 if TYPE_CHECKING:
@@ -140,12 +141,14 @@ def _submissions(session: Session, ids: Sequence[str], account: Account) -> list
     provenances = _by_submission(session, Provenance, ids)
     keys, uploads = _by_submission(session, Idempotency, ids), _by_submission(session, Upload, ids)
     calls, links = _by_submission(session, WebhookCall, ids), _by_submission(session, ReviewLink, ids)
+    evaluations = current_evaluations(session, rows)
+    views = submission_views(session, rows, account, evaluations)
+    for view in views:
+        if (evaluation := evaluations.get(view.id)) is not None:
+            view.counterfactual = counterfactual_view(session, evaluation.version, view.id)
     return [
         view.model_dump(mode="json")
         | {
-            "counterfactual": found.model_dump(mode="json")
-            if (found := counterfactual_view(session, row.version, row.id))
-            else None,
             "size": row.size,
             "counted": row.counted,
             "events": events[row.id],
@@ -155,7 +158,7 @@ def _submissions(session: Session, ids: Sequence[str], account: Account) -> list
             "webhook_calls": calls[row.id],
             "review_links": links[row.id],
         }
-        for row, view in zip(rows, submission_views(session, rows, account), strict=True)
+        for row, view in zip(rows, views, strict=True)
     ]
 
 

@@ -7,18 +7,10 @@ import random
 import signal
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
-from sqlalchemy import select
-from sqlalchemy.orm import undefer
 
-from app.db.counterfactuals import Counterfactual
-from ldsboard.bundle import Bundle
-from ldsboard.counterfactual.plan import Plan
-from ldsboard.counterfactual.removals import DIRECTIONS, Removals
-from ldsboard.retraining.evaluation import Evaluation
-from ldsboard.retraining.kit import Kit
 from tests.app.benchmarks import write_trainable
+from tests.app.retraining import evaluate, saved, stored_falls
 from tests.app.service import Service, npy, until
 from tests.processes import alive, children, command_line
 
@@ -50,9 +42,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, slow_training: Example) ->
 
 def falls(service: Service) -> dict[str, bytes]:
     """Return the falls of all evaluations that have ended, by submission."""
-    with service.database.read() as session:
-        rows = session.scalars(select(Counterfactual).options(undefer("*")))
-        return {row.submission_id: row.falls for row in rows if row.falls is not None}
+    return {name: row.falls for name, row in saved(service.database).items() if row.falls is not None}
 
 
 def retraining(service: Service) -> int | None:
@@ -60,16 +50,6 @@ def retraining(service: Service) -> int | None:
     pids = [pid for pid in children(service.process.pid) if "-m ldsboard.retraining" in command_line(pid)]
     assert len(pids) <= 1
     return pids[0] if pids else None
-
-
-def undisturbed(example: Example, seed: int, folder: Path) -> bytes:
-    bundle = Bundle.open(example.folder)
-    plan = Plan.of(bundle.manifest)
-    evaluation = Evaluation(Kit.of(bundle), plan, Removals.of(example.scores(seed=seed), plan), folder)
-    list(evaluation.train(evaluation.missing()))
-    found = evaluation.result().falls
-    arrays = np.stack([[found[kind, size].margin for size in plan.sizes] for kind in DIRECTIONS])
-    return arrays.astype("<f8").tobytes()
 
 
 def test_killed_evaluations_end_with_the_bits_of_an_undisturbed_run(
@@ -96,11 +76,9 @@ def test_killed_evaluations_end_with_the_bits_of_an_undisturbed_run(
             service.start()
     assert len(falls(service)) < ENTRIES  # all kills came in the middle
     until(lambda: len(falls(service)) == ENTRIES, "all evaluations")
-    expected = {name: undisturbed(slow_training, seed, tmp_path) for seed, name in enumerate(ids)}
+    expected = {name: stored_falls(evaluate(slow_training, tmp_path, seed)) for seed, name in enumerate(ids)}
     assert falls(service) == expected
-    with service.database.read() as session:
-        claims = {row.submission_id: (row.claims, row.failures) for row in session.scalars(select(Counterfactual))}
-    assert sum(number for number, _ in claims.values()) >= ENTRIES + KILLS
+    assert sum(row.claims for row in saved(service.database).values()) >= ENTRIES + KILLS
     rows = service.client.get("/benchmarks/toy/leaderboard").json()["rows"]
     assert {row["id"] for row in rows if row["fall"]} == set(ids)
 
@@ -111,8 +89,7 @@ def test_stopped_server_gives_its_claim_back_and_leaves_no_process(service: Serv
     child = until(lambda: retraining(service), "a process that trains")
     assert service.stop() == 0
     assert not alive(child)
-    with service.database.read() as session:
-        row = session.scalars(select(Counterfactual).where(Counterfactual.submission_id == name)).one()
+    row = saved(service.database)[name]
     assert (row.claimed_at, row.worker, row.failures, row.ended_at) == (None, None, 0, None)
     service.start()
     until(lambda: name in falls(service), "the evaluation")

@@ -8,10 +8,8 @@ import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
-from sqlalchemy import select, update
-from sqlalchemy.orm import undefer
+from sqlalchemy import update
 
 from app.counterfactual import queue, runner
 from app.counterfactual.process import Limits, Retraining
@@ -23,12 +21,8 @@ from app.db.models import Kind, Submission, Visibility
 from app.db.presence import Presence, Use, process_name
 from app.leaderboard.entries import list_entries
 from app.management.removal import delete_submissions
-from ldsboard.bundle import Bundle
-from ldsboard.counterfactual.plan import Plan
-from ldsboard.counterfactual.removals import DIRECTIONS, Removals
-from ldsboard.retraining.evaluation import Evaluation
-from ldsboard.retraining.kit import Kit
 from tests.app.harness import ServiceHarness
+from tests.app.retraining import evaluate, saved, stored_falls
 from tests.app.service import npy, until
 
 if TYPE_CHECKING:
@@ -60,22 +54,6 @@ def entry(harness: ServiceHarness, trainable: Example, method: str = "ours", see
     return name
 
 
-def saved(harness: ServiceHarness) -> dict[str, Counterfactual]:
-    """Return all rows by submission."""
-    with harness.database.read() as session:
-        rows = session.scalars(select(Counterfactual).options(undefer("*")))
-        return {row.submission_id: row for row in rows}
-
-
-def expected(trainable: Example, folder: Path, seed: int = 0) -> Any:
-    """Evaluate a score file with the library, in this process."""
-    bundle = Bundle.open(trainable.folder)
-    plan = Plan.of(bundle.manifest)
-    evaluation = Evaluation(Kit.of(bundle), plan, Removals.of(trainable.scores(seed=seed), plan), folder)
-    list(evaluation.train(evaluation.missing()))
-    return evaluation.result()
-
-
 @pytest.mark.database
 def test_an_entry_is_evaluated_once_with_the_numbers_of_the_library(
     harness: ServiceHarness, trainable: Example, tmp_path: Path
@@ -84,9 +62,8 @@ def test_an_entry_is_evaluated_once_with_the_numbers_of_the_library(
     service = retrainings(harness, tmp_path)
     assert service.evaluate_next()
     assert not service.evaluate_next()
-    row, result = saved(harness)[name], expected(trainable, tmp_path / "own")
-    falls = np.stack([[result.falls[kind, size].margin for size in result.plan.sizes] for kind in DIRECTIONS])
-    assert row.falls == falls.astype("<f8").tobytes()
+    row, result = saved(harness.database)[name], evaluate(trainable, tmp_path / "own")
+    assert row.falls == stored_falls(result)
     assert row.headline == result.falls["proponents", result.plan.headline].margin.astype("<f8").tobytes()
     assert row.numbers is not None
     assert row.numbers["rows"] == json.loads(json.dumps(result.rows()))
@@ -109,13 +86,13 @@ def test_only_listed_entries_are_evaluated_the_first_submission_first(
     listed = entry(harness, trainable, "replaced", seed=4)
     service = retrainings(harness, tmp_path)
     assert service.evaluate_next()
-    assert saved(harness).keys() == {anonymous}
+    assert saved(harness.database).keys() == {anonymous}
     assert service.evaluate_next()
     assert not service.evaluate_next()
-    assert saved(harness).keys() == {anonymous, listed}
+    assert saved(harness.database).keys() == {anonymous, listed}
     later = entry(harness, trainable, "later", seed=5)
     assert service.evaluate_next()
-    assert saved(harness).keys() == {anonymous, listed, later}
+    assert saved(harness.database).keys() == {anonymous, listed, later}
 
 
 def test_a_board_whose_entries_have_ended_is_not_read_again(
@@ -141,7 +118,7 @@ def test_a_benchmark_that_cannot_be_trained_is_left_out(database: Database, tmp_
     harness = ServiceHarness(database, tmp_path, toy)
     entry(harness, toy)
     assert not retrainings(harness, tmp_path).evaluate_next()
-    assert saved(harness) == {}
+    assert saved(harness.database) == {}
     harness.close()
 
 
@@ -152,7 +129,7 @@ def test_too_long_an_evaluation_ends_with_the_reason(
     service = retrainings(harness, tmp_path, Limits(seconds=1e-6, memory=2**32))
     assert service.evaluate_next()
     assert not service.evaluate_next()
-    row = saved(harness)[name]
+    row = saved(harness.database)[name]
     assert row.numbers is None
     assert row.reason is not None
     assert row.reason.startswith("The models of an evaluation take about ")
@@ -167,7 +144,7 @@ def test_failures_are_tried_again_later_and_end_with_an_alert(
     service = retrainings(harness, tmp_path, Limits(seconds=1000.0, memory=2**20))
     for failures, seconds in enumerate((10, 40, 160, 640), 1):
         assert service.evaluate_next()
-        row = saved(harness)[name]
+        row = saved(harness.database)[name]
         assert (row.failures, row.claims, row.claimed_at, row.worker) == (failures, failures, None, None)
         assert row.not_before is not None
         assert abs(row.not_before - now() - timedelta(seconds=seconds)) < timedelta(seconds=8)
@@ -175,7 +152,7 @@ def test_failures_are_tried_again_later_and_end_with_an_alert(
         with harness.database.write() as session:
             session.execute(update(Counterfactual).values(not_before=now()))
     assert not service.evaluate_next()
-    assert saved(harness)[name].reason == queue.FAILED
+    assert saved(harness.database)[name].reason == queue.FAILED
 
 
 def test_a_killed_evaluation_goes_on_with_its_finished_parts(
@@ -188,15 +165,13 @@ def test_a_killed_evaluation_goes_on_with_its_finished_parts(
     until(lambda: list(parts.glob("*/*.npz")), "a finished part")
     service.stop()
     working.join()
-    row = saved(harness)[name]
+    row = saved(harness.database)[name]
     if row.ended_at is None:  # unless the kill came after the last part
         assert (row.claimed_at, row.worker, row.failures) == (None, None, 0)
     before = {path: path.stat().st_mtime_ns for path in parts.glob("*/*.npz")}
     retrainings(harness, tmp_path).evaluate_next()
     assert before.items() <= {path: path.stat().st_mtime_ns for path in parts.glob("*/*.npz")}.items()
-    falls = expected(trainable, tmp_path / "own").falls
-    found = np.frombuffer(saved(harness)[name].falls or b"").reshape(2, 2, 7)
-    assert (found[1, 1] == falls["opponents", 3].margin).all()
+    assert saved(harness.database)[name].falls == stored_falls(evaluate(trainable, tmp_path / "own"))
 
 
 @pytest.mark.database
@@ -222,7 +197,7 @@ def test_nothing_is_saved_for_a_claim_that_has_ended(harness: ServiceHarness, tr
         assert claim is not None
         assert queue.held(session, again) is None  # SQLite gives the new row the id of the old one
         assert queue.claim(session, waiting) is None
-    assert saved(harness).keys() == {other}
+    assert saved(harness.database).keys() == {other}
 
 
 def test_a_withdrawn_submission_loses_its_evaluation(
@@ -232,7 +207,7 @@ def test_a_withdrawn_submission_loses_its_evaluation(
     assert retrainings(harness, tmp_path).evaluate_next()
     with harness.database.write() as session:
         harness.withdraw(session, name)
-    assert saved(harness) == {}
+    assert saved(harness.database) == {}
 
 
 @pytest.mark.database
@@ -292,7 +267,9 @@ def test_old_parts_are_deleted_when_nothing_waits(
     (parts / "old").mkdir(parents=True)
     monkeypatch.setattr(runner, "KEPT_SECONDS", -1000.0)  # every folder is old
     service.start()
-    until(lambda: not [*parts.glob("*")] and [row for row in saved(harness).values() if row.ended_at], "no parts")
+    until(
+        lambda: not [*parts.glob("*")] and [row for row in saved(harness.database).values() if row.ended_at], "no parts"
+    )
     service.stop()
 
 
@@ -307,7 +284,7 @@ def test_percent_is_saved(
     def spy(self: Retraining, benchmark: Path, scores: Path, report: Any) -> Any:
         def noting(fraction: float) -> None:
             report(fraction)
-            row = saved(harness)[name]
+            row = saved(harness.database)[name]
             seen.append((int(100 * fraction), row.percent, row.worker))
 
         return run(self, benchmark, scores, noting)

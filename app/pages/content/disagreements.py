@@ -56,7 +56,7 @@ def _gap(a: tuple[int, int], b: tuple[int, int]) -> int:
     """Return by how many ranks a is better than b, negative if it is worse; 0 if the intervals overlap."""
     if a[1] < b[0]:
         return b[0] - a[1]
-    return -(a[0] - b[1]) if b[1] < a[0] else 0
+    return min(0, b[1] - a[0])
 
 
 def _lds_rank(entry: Entry) -> tuple[int, int]:
