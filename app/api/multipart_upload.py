@@ -37,6 +37,7 @@ WITHHELD_RESULTS: dict[str, Any] = {
     "public": None,
     "reserve": None,
     "replicates": None,
+    "counterfactual": None,
     "scorer_version": None,
     "warnings": [],
     "error": None,
