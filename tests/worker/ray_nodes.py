@@ -82,7 +82,7 @@ class Cluster:
                 env=self.environment | environment,
                 start_new_session=True,
             )
-        while "Ray runtime started" not in (text := log.read_text()):
+        while "now block forever" not in (text := log.read_text()):  # the last message, after the address
             with pytest.raises(subprocess.TimeoutExpired):  # fail if the node has ended
                 process.wait(0.05)
         if not self.address:
