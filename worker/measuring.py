@@ -12,6 +12,7 @@ import typer
 from ldsboard.retraining import device
 from ldsboard.retraining.engines import ENGINES
 from worker import bench, recipes
+from worker.bench_removals import compare_retraining, retraining_table
 from worker.checking import Retraining
 from worker.choice import AUTO
 from worker.options import Device, choose_engine, console, device_kind
@@ -35,12 +36,15 @@ def show_bench(
     ] = None,
     on: Device = device.AUTO,
 ) -> None:
-    """Compare the speed of every engine and of a notebook's training loop."""
+    """Compare the speed of every engine and of a notebook's training loop, and of retraining in groups and one by one."""
     kind = device_kind(on)
     typer.echo(f"{_machine(kind)}\n")
     for name in names or bench.RECIPES:
         setup = bench.Setup(name, group, kind, steps)
         typer.echo(bench.table(setup, bench.compare(setup, rounds)) + "\n")
+        if kind == device.CPU and not setup.steps:
+            speeds = compare_retraining(setup.recipe, setup.trainer.data, rounds)
+            typer.echo(retraining_table(setup.recipe, speeds, len(setup.trainer.data.target.labels)) + "\n")
 
 
 def check(

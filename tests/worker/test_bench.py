@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
 import pytest
 import torch
 
-from worker import bench
+from ldsboard.retraining.retrainer import Retrainer
+from worker import bench, bench_removals, data, recipes
+
+if TYPE_CHECKING:
+    from ldsboard.counterfactual.falls import Outputs
+    from ldsboard.retraining.retrainer import Removal
 
 
 def test_compare_times_all_contenders() -> None:
@@ -44,3 +53,30 @@ def test_operations_equal_sum_over_layers() -> None:
 def test_peak_is_plausible_and_leaves_one_thread() -> None:
     assert 1e8 < bench.peak() < 1e13
     assert torch.get_num_threads() == 1
+
+
+def test_retraining_in_groups_and_one_by_one_gives_equal_models_and_plausible_speeds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found: dict[bool, list[Outputs]] = {True: [], False: []}
+    retrain = Retrainer.retrain
+
+    def recorded(self: Retrainer, removals: list[Removal]) -> Outputs:
+        outputs = retrain(self, removals)
+        found[len(removals) > 1].append(outputs)
+        return outputs
+
+    monkeypatch.setattr(Retrainer, "retrain", recorded)
+    monkeypatch.setattr(bench_removals, "MODELS_ALONE", 2)
+    monkeypatch.setitem(bench.GROUPS_TIMED, "batched", 1)
+    recipe = recipes.load("digits-mlp")
+    start = time.process_time()
+    speeds = bench_removals.compare_retraining(recipe, data.load(recipe.DATASET), rounds=1)
+    taken = time.process_time() - start
+    assert {kind: len(outputs) for kind, outputs in found.items()} == {True: 2, False: 4}
+    grouped, alone = (np.concatenate([each.margins for each in found[kind]]) for kind in (True, False))
+    np.testing.assert_allclose(grouped[:2], alone[:2], atol=0.05)
+    assert 20 / speeds["in groups"] + 2 / speeds["one by one"] < taken
+    text = bench_removals.retraining_table(recipe, {"in groups": 50.0, "one by one": 5.0}, 597)
+    assert "in groups / one by one, K = 20: 10.0x." in text
+    assert "100 targets without 1 %: 300 models, 6 CPU s; all 597 targets, five sizes: 8,955 models, 179 CPU s." in text
