@@ -66,6 +66,15 @@ def headline_falls(session: Session, version: Version, entries: Collection[Entry
     return {name: _headline(numbers, ranks[name]) for name, numbers in session.execute(query)}
 
 
+def deletion_curves(session: Session, version: Version, ids: Collection[str]) -> dict[str, list[FallNumbers]]:
+    """Return the numbers of evaluated entries for each number of removed proponents, in ascending order, by id."""
+    query = _of(version, ids, Counterfactual.submission_id, Counterfactual.numbers)
+    return {
+        name: [_numbers(row) for row in numbers["rows"] if row["direction"] == PROPONENTS]
+        for name, numbers in session.execute(query)
+    }
+
+
 def counterfactual_view(session: Session, version: Version, submission_id: str) -> CounterfactualView | None:
     """Return the counterfactual evaluation of a submission; None if none has begun."""
     query = select(Counterfactual).where(

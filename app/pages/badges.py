@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.db.models import Submission
 from app.leaderboard import entries
-from app.leaderboard.schemas import RankingNumbers
+from app.leaderboard.schemas import CounterfactualView, RankingNumbers
 from app.pages.content import formatting
 from app.pages.content.templates import render
 from app.pages.routing import Pages
@@ -17,6 +17,7 @@ from app.results.schemas import ReplicatesView
 from app.results.submission_views import submission_view
 from app.submissions import visibility
 from app.web.dependencies import CurrentVersionDep, ReadSession
+from ldsboard.counterfactual.removals import PROPONENTS
 from ldsboard.problems import ProblemError
 
 router = Pages()
@@ -30,11 +31,12 @@ HINT = "A ranked submission has a badge as soon as its method is on a leaderboar
 
 
 class Shown(StrEnum):
-    """Which numbers a badge shows: the LDS with its standard error, the rank, or both."""
+    """Which numbers a badge shows: the LDS with its standard error, the rank, both of these, or the fall without 1 %."""
 
     BOTH = "both"
     LDS = "lds"
     RANK = "rank"
+    FALL = "fall"
 
 
 @router.get("/submissions/{submission_id}/badge.svg")
@@ -61,7 +63,7 @@ def show_badge(session: ReadSession, submission_id: str) -> Response:
 def show_method_badge(
     session: ReadSession, version: CurrentVersionDep, owner: str, method: str, show: Shown = Shown.LDS
 ) -> Response:
-    """Return the badge of an owner's method: the LDS with its standard error, the rank, or both.
+    """Return the badge of an owner's method: the LDS with its standard error, the rank, both, or the fall.
 
     The badge shows the public entry of the method on the newest version that lists the method. Private and anonymous submissions,
     and practice submissions, have no badge at this address.
@@ -91,10 +93,25 @@ def _badge(session: Session, submission: Submission, shown: Shown) -> Response |
     name = view.method if view.method != visibility.WITHHELD else view.owner
     if len(name) > MAX_NAME_LENGTH:
         name = f"{name[: MAX_NAME_LENGTH - 1]}…"
-    numbers = _numbers(view.hidden, view.replicates or view.hidden, shown, uses_subsets=view.uses_subsets)
+    if shown is Shown.FALL:
+        numbers = _fall(view.counterfactual)
+    else:
+        numbers = _numbers(view.hidden, view.replicates or view.hidden, shown, uses_subsets=view.uses_subsets)
     image = render("badge.svg", name=name, benchmark=view.benchmark.name, numbers=numbers)
     headers = {"Cache-Control": f"public, max-age={CACHE_SECONDS}"}
     return Response(image, media_type="image/svg+xml", headers=headers)
+
+
+def _fall(found: CounterfactualView | None) -> str:
+    """Return the text of a badge that states the fall of the margin without 1 % of the examples, with its standard error."""
+    if found is None or found.state != "done":
+        return "fall not known"
+    row = next(row for row in found.rows if (row.direction, row.removed) == (PROPONENTS, found.headline))
+    error = "" if row.std_error is None else f" ± {row.std_error:.3f}"
+    return f"fall {row.fall:.3f}{error} without {found.headline} {'example' if found.headline == 1 else 'examples'}".replace(
+        "-",
+        "−",  # noqa: RUF001 -- the minus sign is meant
+    )
 
 
 def _numbers(

@@ -14,7 +14,8 @@ from app.benchmarks.catalog import FEWEST_RANKED
 from app.db.models import Version
 from app.leaderboard.as_published import shown_values
 from app.leaderboard.entries import Entry, comparable, list_entries
-from app.leaderboard.falls import add_falls
+from app.leaderboard.falls import add_falls, deletion_curves
+from app.leaderboard.schemas import FallNumbers, Row
 from app.leaderboard.stored_snapshots import snapshot_links
 from app.leaderboard.views import all_users, benchmark_view, leaderboard_view
 from app.pages.content.disagreements import disagreements
@@ -33,6 +34,9 @@ router = Pages()
 
 PAGE_SIZE = 50
 """Number of entries on one leaderboard page."""
+
+MAX_CURVES = 5
+"""Number of entries whose deletion curves a leaderboard page shows: those with the largest falls on the page."""
 
 FEED_SIZE = 50
 """Maximum number of entries in a feed, newest first."""
@@ -60,6 +64,7 @@ def show_benchmark(
         declared=len(entries) - len(compared),
         disagreements=disagreements(entries) if board.ranked else [],
         has_falls=any(entry.fall for entry in entries),
+        curves=_curves(session, version, board.rows),
         all_users=all_users(session, version, entries),
         gaps=_gaps(session, version, compared) if board.ranked else [],
         can_pass=perfect_scores.can_pass(settings.benchmarks_dir, version),
@@ -74,6 +79,14 @@ def show_benchmark(
         snapshots=snapshot_links(settings.snapshots_dir, version.benchmark.name, version.version),
         public_url=settings.public_url,
     )
+
+
+def _curves(session: Session, version: Version, rows: Sequence[Row]) -> list[tuple[Row, list[FallNumbers]]]:
+    """Return the rows with the largest falls, at most `MAX_CURVES`, each with its falls by number of removed examples."""
+    falls = {row.id: row.fall.fall for row in rows if row.fall is not None and not row.uses_subsets}
+    deepest = sorted((row for row in rows if row.id in falls), key=lambda row: -falls[row.id])[:MAX_CURVES]
+    curves = deletion_curves(session, version, [row.id for row in deepest]) if deepest else {}
+    return [(row, curves[row.id]) for row in deepest]
 
 
 def _gaps(session: Session, version: Version, entries: Sequence[Entry]) -> list[tuple[PublicIdentity, PairView]]:

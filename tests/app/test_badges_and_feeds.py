@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
@@ -12,6 +13,7 @@ from app.accounts.audit import OPERATOR
 from app.db.base import now
 from app.management import moderation
 from tests.app.benchmarks import Example, write_benchmark
+from tests.app.evaluated import save_falls
 from tests.app.service import npy
 
 if TYPE_CHECKING:
@@ -104,6 +106,13 @@ def test_badge_of_a_method_shows_lds_or_rank(service: Service, example: Example)
         "?show=rank": f"badge.svg on news: {rank}",
         "?show=both": f"badge.svg on news: {lds}, {rank}",
     }
+    assert _title(_method_badge(service, "badger", "badge.svg", "?show=fall")) == "badge.svg on news: fall not known"
+    fall = save_falls(service, sent, range(15), (3, 12), 12)[0, 1]
+    text = f"fall {fall.mean():.3f} ± {fall.std(ddof=1) / math.sqrt(15):.3f} without 12 examples"
+    assert _title(_method_badge(service, "badger", "badge.svg", "?show=fall")) == f"badge.svg on news: {text}"
+    save_falls(service, sent, [3], (1,), 1, scale=-1)
+    text = "fall \N{MINUS SIGN}1.000 without 1 example"
+    assert _title(_method_badge(service, "badger", "badge.svg", "?show=fall")) == f"badge.svg on news: {text}"
     response = _method_badge(service, "badger", "badge.svg")
     assert response.headers["content-type"] == "image/svg+xml"
     assert response.headers["cache-control"] == "public, max-age=300"

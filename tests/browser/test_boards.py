@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from tests.app.benchmarks import write_benchmark
@@ -12,6 +13,7 @@ from tests.app.evaluated import save_falls
 from tests.app.service import npy
 from tests.browser.page_faults import PHONE, find_faults
 from tests.browser.test_browsing import numbers
+from tests.browser.test_submission_page import is_linear
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,6 +96,15 @@ def test_falls_are_drawn_against_the_lds(visitor: Visitor, tmp_path: Path) -> No
     assert chart.locator("g[aria-label=dot] circle").count() == 3
     assert sorted(chart.locator("g[aria-label=text] text").all_text_contents()) == ["fair", "good", "random"]
     assert "NaN" not in chart.inner_html()
+    curves = page.locator("figure[data-chart=curves] svg.plot")
+    dots = curves.locator("g[aria-label=dot] circle")
+    page.get_by_text("Falls by number of removed examples").click()
+    cells = page.locator("#curves td")
+    assert is_linear(list(np.log(numbers(cells, "data-removed"))), numbers(dots, "cx"))
+    assert is_linear(numbers(cells, "data-fall"), numbers(dots, "cy"))
+    assert (
+        curves.locator("g[aria-label=line] path[stroke-dasharray], g[aria-label=line][stroke-dasharray]").count() == 1
+    )
     assert find_faults(page) == []
 
 
@@ -209,3 +220,19 @@ def test_declared_entries_stand_below_the_board_and_in_no_chart(
     page.get_by_text("1 of 3 entries found").wait_for()
     assert page.locator("figure").count() == 0
     assert "Declared: fitted to these subsets" in page.locator("#board").inner_text()
+
+
+def test_labels_of_close_entries_do_not_overlap(visitor: Visitor, tmp_path: Path) -> None:
+    example, service = write_benchmark(tmp_path, "close", N=30), visitor.site.service
+    service.publish(example.folder)
+    for method, scale in (("one-method", 1.0), ("the-second", 1.001), ("a-third-of-them", 0.999)):
+        scores = npy(example.scores(0.1))
+        sent = service.submit_and_score(service.token("ada"), "close", scores, method=method)
+        save_falls(service, sent["id"], range(15), (3, 12), 12, scale=scale)
+    for width in (PHONE, 1280):
+        page = visitor.open("/benchmarks/close", width=width)
+        for kind, count in (("falls", 3), ("curves", 4)):
+            texts = page.locator(f"figure[data-chart={kind}] svg.plot g[aria-label=text] text").all()
+            tops = sorted(box["y"] for text in texts if (box := text.bounding_box()))
+            assert len(tops) == count
+            assert min(np.diff(tops)) > 12

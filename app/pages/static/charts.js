@@ -8,6 +8,19 @@ const numbers = (element) =>
   Object.fromEntries(Object.entries(element.dataset).map(([name, text]) => [name, Number(text)]));
 const rows = (table) => [...table.tBodies[0].rows];
 
+// Moves labels down until none overlaps another. Each label has `left`, `right` and the top `y` in pixels, and gets a shift `dy`.
+function separate(labels, LINE = 15) {
+  const placed = [];
+  for (const label of [...labels].sort((a, b) => a.y - b.y)) {
+    let y = label.y;
+    for (const other of placed)
+      if (label.left < other.right && other.left < label.right && Math.abs(y - other.y) < LINE) y = other.y + LINE;
+    placed.push({ ...label, y, dy: y - label.y });
+    placed.sort((a, b) => a.y - b.y);
+  }
+  return placed;
+}
+
 function draw(figure) {
   const table = document.getElementById(figure.dataset.table);
   const width = Math.max(figure.clientWidth, MIN_WIDTH);

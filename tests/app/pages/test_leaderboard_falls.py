@@ -18,6 +18,8 @@ from tests.app.pages.markup import Markup
 from tests.app.service import npy
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.app.pages.conftest import Site
 
 PAGE = "/benchmarks/felled"
@@ -41,7 +43,7 @@ def entries(site: Site, tmp_path_factory: pytest.TempPathFactory) -> dict[str, s
 
 def shown(site: Site, query: str = "") -> list[dict[str, str]]:
     """Return the cells of the board by heading."""
-    heading, *rows = Markup(plain(site.text(PAGE + query))).tables[0]
+    heading, *rows = Markup(plain(site.text(PAGE + query))).tables[1]
     names = [name.strip() for name in heading]
     return [dict(zip(names, map(words, row), strict=True)) for row in rows]
 
@@ -62,6 +64,30 @@ def test_column_shows_fall_rank_and_notes(site: Site, entries: dict[str, str]) -
     )
     assert pending == "\N{EN DASH}"
     assert entries.keys() == {"best", "deep", "pending"}
+
+
+def test_curves_of_the_deepest_entries_stand_in_a_table(site: Site, entries: dict[str, str]) -> None:
+    heading, *rows = Markup(plain(site.text(PAGE))).tables[0]
+    assert heading == ["Method", "3 examples", "12 examples"]
+    cells = [[words(cell).split(" [")[0] for cell in row] for row in rows]
+    assert cells == [
+        ["deep felled-deep", "0.850", "3.400"],
+        ["best felled-best", "0.212", "0.850"],
+        ["random examples", "\N{MINUS SIGN}0.062", "\N{MINUS SIGN}0.062"],
+    ]
+    assert entries["deep"] in site.text(PAGE).split('id="curves"')[1].split("</tr>")[1]
+
+
+def test_at_most_five_entries_have_curves(site: Site, tmp_path: Path) -> None:
+    example = write_benchmark(tmp_path, "many", split="open", N=30)
+    site.service.publish(example.folder)
+    for place in range(7):
+        token = site.service.token(f"many-{place}")
+        fitted = str(place == 6).lower()  # an entry that is declared as fitted to the subsets has no curve
+        sent = site.service.submit_and_score(token, "many", npy(example.scores(0.1 + place)), uses_subsets=fitted)
+        save_falls(site.service, sent["id"], range(15), (3, 12), 12, scale=1.0 + place)
+    rows = Markup(site.text("/benchmarks/many")).tables[0][1:]
+    assert [words(row[0]).split("many-")[-1] for row in rows] == ["5", "4", "3", "2", "1", "random examples"]
 
 
 def test_board_is_sorted_by_fall_and_the_other_rank_is_named(site: Site, entries: dict[str, str]) -> None:

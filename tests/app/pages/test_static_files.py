@@ -56,6 +56,7 @@ def test_pages_load_only_local_files_with_integrity_hashes(site: Site) -> None:
         "margins.js",
         "deletion.js",
         "falls.js",
+        "curves.js",
     }
     assert seen == {"style.css", "icon.svg", "docs.js", "copy.js", "htmx.min.js"} | charts | {
         "upload.js",

@@ -2,7 +2,7 @@
 "use strict";
 
 charts.deletion = (table, width) => {
-  const [LINE, RIGHT] = [16, 84]; // pixels: height of a label, and space for the labels at the ends of the lines
+  const [TOP, RIGHT, BOTTOM] = [28, 84, 40]; // margins in pixels; the labels at the ends of the lines stand in the right one
   const LEAST_RANGE = 1; // of the axis of margins, so that lines of scores without effect look flat
   const { before } = numbers(table);
   const points = rows(table).map(numbers);
@@ -17,19 +17,16 @@ charts.deletion = (table, width) => {
   const space = Math.max(0.08 * (most - least), (LEAST_RANGE - (most - least)) / 2);
   const [low, high] = [least - space, most + space];
   const height = Math.max(240, Math.min(320, Math.round(width * 0.6)));
-  const ends = [...sides.map(({ name, colour }) => ({ name, colour, value: last[name] })), { name: "all examples", colour: "var(--text)", value: before }].sort((a, b) => b.value - a.value);
-  // Places the labels at the ends of the lines from the highest to the lowest, with a shift where they would overlap.
-  const places = ends.map(({ value }) => ((high - value) / (high - low)) * (height - 28 - 40));
-  const apart = places.reduce((kept, place) => [...kept, Math.max(place, (kept.at(-1) ?? -LINE) + LINE)], []);
-  const labels = ends.map((end, i) => ({ ...end, dy: apart[i] - places[i] }));
+  const ends = [...sides.map(({ name, colour }) => ({ name, colour, value: last[name] })), { name: "all examples", colour: "var(--text)", value: before }];
+  const labels = separate(ends.map((end) => ({ ...end, left: 0, right: 1, y: ((high - end.value) / (high - low)) * (height - TOP - BOTTOM) })));
   const shift = d3.mean(labels, ({ dy }) => dy) / 2;
   return {
     width: Math.min(width, 640),
     height,
-    marginTop: 28,
+    marginTop: TOP,
     marginLeft: 56,
     marginRight: RIGHT,
-    marginBottom: 40,
+    marginBottom: BOTTOM,
     x: { type: "log", domain: [sizes[0] / 1.25, last.removed * 1.1], label: "Removed examples, log scale", ticks: sizes, tickFormat: (size) => size.toLocaleString("en") },
     y: { domain: [low, high], label: "Margin", grid: true, ticks: 6 },
     marks: [
