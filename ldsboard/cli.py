@@ -21,6 +21,7 @@ from ldsboard.commands.conversion import TRAIN_TARGET, check_axes, read_file
 from ldsboard.commands.exits import errors, fail
 from ldsboard.commands.offline import open_pulled, pulled_truth, score_visibly, truth_of
 from ldsboard.commands.printing import (
+    format_headline_fall,
     format_interval,
     format_place,
     format_replicates,
@@ -132,14 +133,15 @@ def leaderboard(
         return
     ceiling = "unknown" if board["ceiling"] is None else f"{board['ceiling']:.3f}"
     title = f"{board['benchmark']} version {board['version']}, noise ceiling {ceiling}"
-    table = Table(
-        "rank", "method", "owner", "LDS [95 % interval]", "of ceiling", "separable from first", "id", title=title
-    )
+    falls = ["fall without top 1 % [95 % interval], rank"] if any(row.get("fall") for row in board["rows"]) else []
+    columns = ["rank", "method", "owner", "LDS [95 % interval]", "of ceiling", "separable from first", *falls, "id"]
+    table = Table(*columns, title=title)
     for row in board["rows"]:
         rank = "fitted" if row.get("uses_subsets") else format_place(row)
         separable = {None: "", True: "yes", False: "no"}[row.get("separable_from_first")]
         interval = f"{format_interval(row)}{format_replicates(row)}"
-        table.add_row(rank, row["method"], row["owner"], interval, format_share(row), separable, row["id"])
+        fall = [format_headline_fall(row)] if falls else []
+        table.add_row(rank, row["method"], row["owner"], interval, format_share(row), separable, *fall, row["id"])
     output.print(table)
     if any(row.get("in_family") is False for row in board["rows"]):
         output.print("Ranks count the five newest entries of each owner. Other entries have ranks in parentheses.")

@@ -56,6 +56,11 @@ def leaderboard(name: str, *, server: str | None = None) -> list[Record]:
         fitted : bool or None
             Whether the LDS is higher than the runs allow, as of scores that were fitted to the ranking subsets. None if the
             server is too old to tell.
+        fall, fall_std_error, fall_ci_low, fall_ci_high : float or None
+            Mean fall of the margin of the targets after retraining without the 1 % of the examples with the highest scores, its
+            standard error over targets, and its 95 % interval; None if the entry has no counterfactual evaluation.
+        fall_rank_low, fall_rank_high : int or None
+            The rank interval by the fall; None if `fall` is None, and if `uses_subsets` is True.
         attempts, possible_gain : int, float, or None
             Attempts of the owner, and the upper bound of the gain from them; None for an anonymous entry, and on a board whose
             subsets are all public.
@@ -102,6 +107,7 @@ def _record(row: Mapping[str, Any], board: Mapping[str, Any]) -> Record:
         **{name: row.get(name) for name in ("replicates", "spread")},
         **{name: row[name] for name in ("of_ceiling", "z_random")},
         **{name: row.get(name) for name in ("p_random", "in_family", "separable_from_first", "uses_subsets", "fitted")},
+        **_fall(row.get("fall")),
         **{name: row[name] for name in ("attempts", "possible_gain")},
         **{name: cost.get(name) for name in COST},
         **{name: provenance.get(name) for name in PROVENANCE},
@@ -113,4 +119,18 @@ def _record(row: Mapping[str, Any], board: Mapping[str, Any]) -> Record:
         "id": row["id"],
         "benchmark": board["benchmark"],
         "version": board["version"],
+    }
+
+
+def _fall(fall: Mapping[str, Any] | None) -> Record:
+    """Flatten the fall of a row; every member is None without a counterfactual evaluation."""
+    found = fall or {"ci": (None, None)}
+    low, high = found.get("rank") or (None, None)
+    return {
+        "fall": found.get("fall"),
+        "fall_std_error": found.get("std_error"),
+        "fall_ci_low": found["ci"][0],
+        "fall_ci_high": found["ci"][1],
+        "fall_rank_low": low,
+        "fall_rank_high": high,
     }

@@ -82,6 +82,15 @@ def format_fall(counterfactual: dict[str, Any]) -> str:
     return f"Fall of the margin without {headline} proponents {row['fall']:.4f}{interval}, mean of {targets}"
 
 
+def format_headline_fall(row: dict[str, Any]) -> str:
+    """Format the fall of a leaderboard row, the 95 % interval of the fall, and its rank; empty if the row has no fall."""
+    if not (fall := row.get("fall")):
+        return ""
+    low, high = fall["ci"]
+    interval = "" if low is None else f" [{low:.3f}, {high:.3f}]"
+    return f"{fall['fall']:.3f}{interval}" + (f", {format_place(row | fall)}" if fall["rank"] else "")
+
+
 def format_rank(rank: list[int] | None) -> str:
     """Format a rank interval, such as ``3-5``; a single rank is one number, and a dash stands for no rank."""
     low, high = rank or ("-", "-")

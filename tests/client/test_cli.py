@@ -16,6 +16,8 @@ from ldsboard.commands import exits
 from ldsboard.core.result import FEW_TARGETS
 from tests.app import factories
 from tests.app.benchmarks import write_benchmark
+from tests.app.evaluated import save_falls
+from tests.app.service import npy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -245,3 +247,31 @@ def test_leaderboard_shows_which_entries_are_separable_from_the_first(
         *[("3-5", "yes")] * 3,
     ]
     assert "Other entries have ranks in parentheses." in shown
+
+
+def test_leaderboard_shows_falls(shell: Shell, service: Service, tmp_path: Path) -> None:
+    example = write_benchmark(tmp_path / "fallen", "fallen", N=30)
+    service.publish(example.folder)
+    shell.environment.setenv("COLUMNS", "200")
+    ids = [
+        service.submit_and_score(service.token("fallen"), "fallen", npy(example.scores(noise)), method=f"f{place}")[
+            "id"
+        ]
+        for place, noise in enumerate((0.1, 2.0, 4.0))
+    ]
+    assert "fall" not in shell("leaderboard", "fallen").out.replace("fallen", "")
+    assert {row["fall"] for row in ldsboard.leaderboard("fallen")} == {None}
+    for name, scale in zip(ids[:2], (1.0, 2.0), strict=True):
+        save_falls(service, name, range(15), (3, 12), 12, scale=scale)
+    rows = [line[1:-1].split("│") for line in shell("leaderboard", "fallen").out.splitlines()]
+    cells = {row[-1].strip(): row[-2].strip() for row in rows if len(row) > 1}
+    assert [cells[name] for name in ids] == ["1.700 [0.062, 0.500], 2", "3.400 [0.062, 0.500], 1", ""]
+    record = next(row for row in ldsboard.leaderboard("fallen") if row["id"] == ids[1])
+    assert {name: record[name] for name in record if name.startswith("fall")} == {
+        "fall": pytest.approx(3.4),
+        "fall_std_error": pytest.approx(0.2309401),
+        "fall_ci_low": 0.0625,
+        "fall_ci_high": 0.5,
+        "fall_rank_low": 1,
+        "fall_rank_high": 1,
+    }
