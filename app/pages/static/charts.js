@@ -8,17 +8,48 @@ const numbers = (element) =>
   Object.fromEntries(Object.entries(element.dataset).map(([name, text]) => [name, Number(text)]));
 const rows = (table) => [...table.tBodies[0].rows];
 
-// Moves labels down until none overlaps another. Each label has `left`, `right` and the top `y` in pixels, and gets a shift `dy`.
-function separate(labels, LINE = 15) {
-  const placed = [];
-  for (const label of [...labels].sort((a, b) => a.y - b.y)) {
-    let y = label.y;
-    for (const other of placed)
-      if (label.left < other.right && other.left < label.right && Math.abs(y - other.y) < LINE) y = other.y + LINE;
-    placed.push({ ...label, y, dy: y - label.y });
-    placed.sort((a, b) => a.y - b.y);
-  }
-  return placed;
+const CHARACTER = 7; // pixels, at most the mean width at the font size of charts
+const LINE = 16; // height of a label in pixels
+
+// The name of an entry, at most `most` characters long.
+const shortName = ({ method, owner }, most = 18) => {
+  const name = method === "withheld" ? owner : method;
+  return name.length > most ? `${name.slice(0, most - 1)}…` : name;
+};
+
+// Returns marks that name dots. A label stands at the upper right of its dot, or at another side if that space is taken; a dot without
+// free space gets none. The first dots are placed first. Each has an `entry`, whose `x` and `y` are the named channels, and the
+// position in pixels within a frame of this width.
+function nameDots(dots, frame, channels) {
+  const sides = [-9, 9, -LINE - 9, LINE + 9].flatMap((dy) => [{ textAnchor: "start", dx: 8, dy }, { textAnchor: "end", dx: -8, dy }]);
+  const beside = ({ entry, x, y }, side) => {
+    const long = shortName(entry).length * CHARACTER;
+    const [start, end] = side.textAnchor === "start" ? [x + 8, x + 8 + long] : [x - 8 - long, x - 8];
+    return { entry, ...side, start, end, y: y + side.dy };
+  };
+  const isFree = (box, kept) =>
+    box.start >= 0 &&
+    box.end <= frame &&
+    kept.every((other) => Math.abs(other.y - box.y) >= LINE || box.end <= other.start || other.end <= box.start) &&
+    dots.every(({ entry, x, y }) => entry === box.entry || Math.abs(y - box.y) > LINE - 4 || x < box.start - 5 || x > box.end + 5);
+  const placed = dots.reduce((kept, dot) => {
+    const box = sides.map((side) => beside(dot, side)).find((candidate) => isFree(candidate, kept));
+    return box ? [...kept, box] : kept;
+  }, []);
+  return placed.map(({ entry, textAnchor, dx, dy }) =>
+    Plot.text([entry], { ...channels, text: (each) => shortName(each), textAnchor, dx, dy, fill: "var(--text)", stroke: "var(--ground)", strokeWidth: 4 }),
+  );
+}
+
+// Returns marks with the names of lines at their right ends. Each line has a `name`, a `colour`, a `value` and the position `y` of its
+// end in pixels. Names that would overlap are moved apart, and all end above `height`.
+function nameLines(lines, height) {
+  const sorted = [...lines].sort((a, b) => a.y - b.y);
+  const below = sorted.reduce((kept, { y }) => [...kept, Math.max(y, (kept.at(-1) ?? -LINE) + LINE)], []);
+  const places = below.reduceRight((kept, y) => [Math.min(y, (kept[0] ?? height + LINE) - LINE), ...kept], []);
+  return sorted.map(({ name, colour, value, y }, i) =>
+    Plot.text([value], { y: (end) => end, text: () => name, frameAnchor: "right", textAnchor: "start", dx: 8, dy: places[i] - y, fill: colour }),
+  );
 }
 
 function draw(figure) {

@@ -18,8 +18,7 @@ charts.deletion = (table, width) => {
   const [low, high] = [least - space, most + space];
   const height = Math.max(240, Math.min(320, Math.round(width * 0.6)));
   const ends = [...sides.map(({ name, colour }) => ({ name, colour, value: last[name] })), { name: "all examples", colour: "var(--text)", value: before }];
-  const labels = separate(ends.map((end) => ({ ...end, left: 0, right: 1, y: ((high - end.value) / (high - low)) * (height - TOP - BOTTOM) })));
-  const shift = d3.mean(labels, ({ dy }) => dy) / 2;
+  const lines = ends.map((end) => ({ ...end, y: ((high - end.value) / (high - low)) * (height - TOP - BOTTOM) }));
   return {
     width: Math.min(width, 640),
     height,
@@ -35,7 +34,7 @@ charts.deletion = (table, width) => {
         Plot.line(points, { x: "removed", y: name, stroke: colour, strokeWidth: 1.5 }),
         Plot.dot(points, { x: "removed", y: name, r: 4, fill, stroke: colour, strokeWidth: 1.5, title: (point) => `without ${point.removed} ${name}: ${point[name].toFixed(4)}` }),
       ]),
-      ...labels.map(({ name, colour, value, dy }) => Plot.text([value], { y: (end) => end, text: () => name, frameAnchor: "right", textAnchor: "start", dx: 6, dy: dy - shift, fill: colour })),
+      ...nameLines(lines, height - TOP - BOTTOM),
     ],
   };
 };

@@ -3,7 +3,6 @@
 
 charts.forest = (table, width) => {
   const MAX_ENTRIES = 30; // the table has all entries
-  const CHARACTER = 7; // pixels, at the font size of charts
   const { ceiling, ceilingError, unrelated, shared } = numbers(table); // no ceiling if each subset has one run, or with few subsets
   const known = ceiling === undefined ? [] : [ceiling];
   const shown = rows(table).slice(0, MAX_ENTRIES);

@@ -4,16 +4,11 @@
 // `cost` is the name of a data attribute of the rows; `label` is the label of its axis, and `format` writes a value
 // of it. `steps` are the ticks from 1 to 10.
 const pareto = (table, width, cost, label, steps, format) => {
-  const CHARACTER = 6.6; // pixels, at the font size of charts
-  const LINE = 16; // height of a label in pixels
-  const MAX_LABEL = 18; // characters of a label
   const entries = rows(table)
     .filter((row) => row.dataset[cost])
     .map((row) => ({ ...numbers(row), cost: Number(row.dataset[cost]), method: row.dataset.method, owner: row.dataset.owner }))
     .sort((a, b) => a.cost - b.cost || b.lds - a.lds);
   const front = entries.filter(({ lds }, i) => entries.slice(0, i).every((earlier) => earlier.lds < lds));
-  const name = ({ method, owner }) => (method === "withheld" ? owner : method);
-  const short = (text) => (text.length > MAX_LABEL ? `${text.slice(0, MAX_LABEL - 1)}…` : text);
   const [least, most] = [entries[0].cost, entries[entries.length - 1].cost];
   const { ceiling } = numbers(table);
   const height = Math.max(260, Math.min(380, Math.round(width * 0.7)));
@@ -27,28 +22,8 @@ const pareto = (table, width, cost, label, steps, format) => {
     x: (Math.log(entry.cost / left) / Math.log(right / left)) * inner,
     y: ((high - entry.lds) / (high - low)) * tall,
   }));
-  // Places each label at the upper right of its dot, or on another side if that space is taken. The front gets labels first, best entry first.
-  const sides = [["start", -9], ["end", -9], ["start", 9], ["end", 9]].map(([textAnchor, dy]) => ({ textAnchor, dy, dx: textAnchor === "start" ? 8 : -8 }));
-  const beside = ({ entry, x, y }, side) => {
-    const long = short(name(entry)).length * CHARACTER + 8;
-    const [start, end] = side.textAnchor === "start" ? [x + 4, x + long] : [x - long, x - 4];
-    return { entry, ...side, start, end, y: y + side.dy };
-  };
-  const isFree = (box, kept) =>
-    box.start >= 0 &&
-    box.end <= inner &&
-    kept.every((other) => Math.abs(other.y - box.y) >= LINE || box.end <= other.start || other.end <= box.start) &&
-    places.every(({ entry, x, y }) => entry === box.entry || Math.abs(y - box.y) > LINE - 4 || x < box.start - 5 || x > box.end + 5);
+  // The front gets labels first, best entry first.
   const ranked = [...places].sort((a, b) => front.includes(b.entry) - front.includes(a.entry) || b.entry.lds - a.entry.lds);
-  const labelled = ranked.reduce((kept, place) => {
-    const box = sides.map((side) => beside(place, side)).find((candidate) => isFree(candidate, kept));
-    return box ? [...kept, box] : kept; // no label if none of its places is free
-  }, []);
-  const named = ({ textAnchor, dx, dy }) =>
-    Plot.text(
-      labelled.filter((box) => box.textAnchor === textAnchor && box.dy === dy).map(({ entry }) => entry),
-      { x: "cost", y: "lds", text: (entry) => short(name(entry)), textAnchor, dx, dy, fill: "var(--text)", stroke: "var(--ground)", strokeWidth: 4 },
-    );
   const decades = Array.from({ length: 24 }, (_, i) => 10 ** (i - 9));
   const possible = decades.flatMap((decade) => steps.map((step) => step * decade)).filter((tick) => tick >= left && tick <= right);
   const every = Math.ceil((possible.length * 64) / inner); // 64: width of a tick label in pixels
@@ -66,7 +41,7 @@ const pareto = (table, width, cost, label, steps, format) => {
       Plot.ruleY(ceiling === undefined ? [] : [ceiling], { stroke: "var(--ceiling)", strokeWidth: 1.5, strokeDasharray: "4 3" }),
       Plot.text(ceiling === undefined ? [] : [ceiling], { y: (value) => value, text: () => "ceiling", frameAnchor: "right", textAnchor: "end", dy: -8, fill: "var(--ceiling)" }),
       Plot.line(front, { x: "cost", y: "lds", curve: "step-after", stroke: "var(--accent)", strokeWidth: 1.5, strokeOpacity: 0.7 }),
-      ...sides.map(named),
+      ...nameDots(ranked, inner, { x: "cost", y: "lds" }),
       Plot.dot(entries, {
         x: "cost",
         y: "lds",
@@ -74,7 +49,7 @@ const pareto = (table, width, cost, label, steps, format) => {
         fill: (entry) => (front.includes(entry) ? "var(--accent)" : "var(--ground)"),
         stroke: "var(--accent)",
         strokeWidth: 1.5,
-        title: (entry) => `${name(entry)}: ${entry.lds.toFixed(4)}, ${format(entry.cost)}`,
+        title: (entry) => `${shortName(entry, Infinity)}: ${entry.lds.toFixed(4)}, ${format(entry.cost)}`,
       }),
     ],
   };
