@@ -168,6 +168,11 @@ class Demo:
             if self.rows(board):
                 command = [sys.executable, "-m", "ldsboard.cli", "leaderboard", board]
                 subprocess.run(command, env=environment, check=True)
+        if self.settings.counterfactual is not False and not all(row["fall"] for row in self.rows()):
+            typer.echo(
+                f"The server now retrains models of {BENCHMARK} without examples that the score files name. Reload the leaderboard "
+                "in some minutes: it then shows how far margins fall."
+            )
         scores = self.settings.data_dir / "scores" / BENCHMARK / "grad-dot.npy"
         typer.echo(f"The site is at {self.address}. To use the command line, run this in another terminal:\n")
         typer.echo(f"  export LDSBOARD_SERVER={self.address} LDSBOARD_TOKEN={token}\n")
