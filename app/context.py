@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -63,15 +64,16 @@ class AppContext:
         if self.storage.takes_parts:
             check_signed_urls(self.storage)
         self.sandbox = Sandbox.of(settings.scoring_processes)
+        self._retrainings = Retrainings.of(settings, self.database, self.storage) if scores_here else None
+        undisturbed = nullcontext if self._retrainings is None else self._retrainings.paused
         self._evaluator = Evaluator(
-            self.database, self.storage, settings.benchmarks_dir, self.sandbox, settings.retry_seconds
+            self.database, self.storage, settings.benchmarks_dir, self.sandbox, settings.retry_seconds, undisturbed
         )
         self.ranker = self._evaluator.ranker
         self.prospective_ranks = ProspectiveRanks()
         self._retention = Retention(self.database, self.storage, Periods.of(settings))
         self._orphans = recovery.OrphanSweep(self.database, self.storage)
         self.runner = Runner(self._evaluator.evaluate_next, settings.scoring_processes, self._recover)
-        self._retrainings = Retrainings.of(settings, self.database, self.storage) if scores_here else None
         self.quotas = Quotas(
             settings.ranked_per_day,
             settings.ranked_per_version,

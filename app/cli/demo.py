@@ -170,8 +170,8 @@ class Demo:
                 subprocess.run(command, env=environment, check=True)
         if self.settings.counterfactual is not False and not all(row["fall"] for row in self.rows()):
             typer.echo(
-                f"The server now retrains models of {BENCHMARK} without examples that the score files name. Reload the leaderboard "
-                "in some minutes: it then shows how far margins fall."
+                f"The server now retrains models of {BENCHMARK} without examples that the score files name. Reload the "
+                "leaderboard in some minutes: it then shows how far margins fall."
             )
         scores = self.settings.data_dir / "scores" / BENCHMARK / "grad-dot.npy"
         typer.echo(f"The site is at {self.address}. To use the command line, run this in another terminal:\n")

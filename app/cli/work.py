@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -67,7 +68,8 @@ def work(
         for folder in folders:
             sandbox.preload(folder)
         preload_imports()
-        evaluator = Evaluator(database, storage, settings.benchmarks_dir, sandbox, settings.retry_seconds)
+        undisturbed = nullcontext if retrainings is None else retrainings.paused
+        evaluator = Evaluator(database, storage, settings.benchmarks_dir, sandbox, settings.retry_seconds, undisturbed)
         typer.echo(f"Scores are added with {route}.")
         worker = Worker(libpq_address(settings), evaluator, presence, concurrency)
         typer.echo(f"Evaluating at most {concurrency} at the same time. Press Ctrl-C to stop.")

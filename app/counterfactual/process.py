@@ -1,12 +1,14 @@
-"""The process that retrains models for one evaluation: it is started, read and killed here."""
+"""The process that retrains models for one evaluation: it is started, read, paused and killed here."""
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 REFUSED = 3
 """Exit status of the process if the evaluation is impossible, the same as in `ldsboard.retraining.__main__`."""
@@ -58,7 +60,7 @@ def has_torch() -> bool:
 
 
 class Retraining:
-    """An evaluation in a process of its own, which ends when this process does.
+    """Runs evaluations one after the other, each in a process of its own, which ends when this process does.
 
     Parameters
     ----------
@@ -69,8 +71,9 @@ class Retraining:
     def __init__(self, parts: Path, limits: Limits) -> None:
         self._parts, self._limits = parts, limits
         self._process: subprocess.Popen[str] | None = None
-        self._lock = threading.Lock()
-        self._killed = False
+        self._changed = threading.Condition()  # for all members
+        self._pauses = 0
+        self._closed = False
 
     def run(self, benchmark: Path, scores: Path, report: Callable[[float], None]) -> Result:
         """Evaluate a score file against the folder of a published benchmark; `report` is called with the finished fraction.
@@ -91,8 +94,9 @@ class Retraining:
             with words.open("wb") as errors:
                 # The process ends when its standard input does, that is, when this process ends.
                 pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": errors}
-                with self._lock:
-                    if self._killed:
+                with self._changed:
+                    self._changed.wait_for(lambda: self._closed or not self._pauses)
+                    if self._closed:
                         raise ProcessFailedError("killed before its start")
                     self._process = subprocess.Popen(command, env=environment, text=True, **pipes)
                 with self._process as process:
@@ -105,12 +109,41 @@ class Retraining:
                 raise ProcessFailedError(f"exit status {process.returncode}: {said[-MAX_WORDS:]}")
             return _read(out)
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Stop the process within a ``with`` statement, and start none. Several threads can pause it at the same time.
+
+        Even at the lowest priority, a process takes caches and half a core from those on the other half. Only Linux ends a
+        stopped process when this one is killed, so other systems do not pause it.
+        """
+        if sys.platform != "linux":
+            yield
+            return
+        self._change_pauses(1)
+        try:
+            yield
+        finally:
+            self._change_pauses(-1)
+
+    def _change_pauses(self, change: int) -> None:
+        with self._changed:
+            was_paused, self._pauses = self._pauses > 0, self._pauses + change
+            if self._process is not None and was_paused != (self._pauses > 0):
+                self._process.send_signal(signal.SIGSTOP if self._pauses else signal.SIGCONT)
+            self._changed.notify_all()
+
     def kill(self) -> None:
-        """End the process; `run` then raises ProcessFailedError."""
-        with self._lock:
-            self._killed = True
+        """End the running process; `run` then raises ProcessFailedError."""
+        with self._changed:
             if self._process is not None:
                 self._process.kill()
+
+    def close(self) -> None:
+        """End the running process, and start no other."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self.kill()
 
 
 def _read(path: Path) -> Result:

@@ -68,11 +68,12 @@ class Retrainings:
         retry_seconds: float,
     ) -> None:
         self._database, self._storage = database, storage
-        self._benchmarks, self._parts, self._limits = benchmarks, parts, limits
+        self._benchmarks, self._parts = benchmarks, parts
         self._retry_seconds = retry_seconds
         self._boards = Boards()
         self._stopping = threading.Event()
-        self._running = Retraining(parts, limits)
+        self._retraining = Retraining(parts, limits)
+        self.paused = self._retraining.paused
         self._thread = threading.Thread(target=self._run, name="counterfactual", daemon=True)
 
     @classmethod
@@ -103,7 +104,7 @@ class Retrainings:
     def stop(self) -> None:
         """End the running process and the thread; finished parts are kept, and the evaluation goes on at the next start."""
         self._stopping.set()
-        self._running.kill()
+        self._retraining.close()
         if self._thread.is_alive():
             self._thread.join(STOP_SECONDS)
 
@@ -147,10 +148,7 @@ class Retrainings:
     def _evaluate(self, claim: Claim) -> Result:
         folder = version_folder(self._benchmarks, claim.benchmark, claim.version)
         with self._storage.local_file(claim.file_sha256) as scores:
-            self._running = Retraining(self._parts, self._limits)
-            if self._stopping.is_set():
-                self._running.kill()
-            return self._running.run(folder, scores, self._saver(claim))
+            return self._retraining.run(folder, scores, self._saver(claim))
 
     def _fail(self, claim: Claim, error: Exception) -> None:
         """Count a failure; a stop and an outage of the store are none."""
@@ -178,7 +176,7 @@ class Retrainings:
             saved = time.monotonic()
             with suppress(SQLAlchemyError, BusyError), self._database.write() as session:  # the next call saves more
                 if (row := queue.held(session, claim)) is None:
-                    self._running.kill()
+                    self._retraining.kill()
                 else:
                     row.percent = int(100 * fraction)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ from app.submissions.lifecycle import transition
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from sqlalchemy.orm import Session
@@ -46,6 +49,8 @@ class Evaluator:
     ----------
     retry_seconds
         Seconds from the first failure of an evaluation to the first retry; `record_failure` lengthens the later waits.
+    undisturbed
+        Returns a context within which an evaluation runs, such as one that pauses the retraining of models.
     running
         The evaluations that are running in this process, as they were claimed, by id.
     """
@@ -55,6 +60,7 @@ class Evaluator:
     benchmarks: Path
     sandbox: Sandbox
     retry_seconds: float
+    undisturbed: Callable[[], AbstractContextManager[None]] = nullcontext
     running: dict[int, Evaluation] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -79,7 +85,8 @@ class Evaluator:
             return False
         log.info("evaluation.started", **_named(claimed))
         try:
-            self.evaluate(claimed)
+            with self.undisturbed():
+                self.evaluate(claimed)
         except Exception:
             # `evaluate` saves failures itself, and raises only if saving fails, for instance because the database is locked.
             self._requeue(claimed, "requeued: the outcome could not be saved")

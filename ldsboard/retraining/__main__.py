@@ -31,6 +31,7 @@ from ldsboard.manifest import BundleError
 from ldsboard.problems import ProblemError
 from ldsboard.retraining.evaluation import Evaluation
 from ldsboard.retraining.kit import Kit
+from ldsboard.retraining.processes import kill_with_parent
 
 if TYPE_CHECKING:
     from ldsboard.counterfactual.result import CounterfactualResult
@@ -70,7 +71,7 @@ def main() -> None:
 
 
 def end_with_service() -> None:
-    """End this process at once when its standard input ends, because the service has ended."""
+    """End this process at once when its standard input ends, because the service has ended; on Linux even while it is stopped."""
 
     def wait() -> None:
         while os.read(0, 1):  # not `sys.stdin`, whose lock would be held when the interpreter ends
@@ -78,6 +79,7 @@ def end_with_service() -> None:
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()
+    kill_with_parent()
 
 
 def yield_to_others() -> None:

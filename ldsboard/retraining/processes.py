@@ -150,5 +150,10 @@ def _die_with_parent() -> None:
         os._exit(1)
 
     Thread(target=watch, daemon=True).start()
-    if sys.platform == "linux":  # the kernel ends this process at once, even while a thread holds the interpreter lock
+    kill_with_parent()
+
+
+def kill_with_parent() -> None:
+    """On Linux, have the kernel kill this process when the thread that started it ends, even if this process is stopped."""
+    if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

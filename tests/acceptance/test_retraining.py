@@ -12,7 +12,7 @@ import pytest
 from tests.app.benchmarks import write_trainable
 from tests.app.retraining import evaluate, saved, stored_falls
 from tests.app.service import Service, npy, until
-from tests.processes import alive, children, command_line
+from tests.processes import alive, children, command_line, stop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,3 +94,16 @@ def test_stopped_server_gives_its_claim_back_and_leaves_no_process(service: Serv
     service.start()
     until(lambda: name in falls(service), "the evaluation")
     assert "Traceback" not in service.log.read_text()
+
+
+def test_killed_server_leaves_no_paused_process(service: Service, slow_training: Example) -> None:
+    token = service.token("cleo")
+    service.submit_and_score(token, "toy", npy(slow_training.scores(seed=98)), method="paused")
+    parts = service.settings.data_dir / "counterfactual"
+    finished = len(list(parts.glob("*/*.npz")))
+    until(lambda: len(list(parts.glob("*/*.npz"))) > finished, "a finished part")
+    child = until(lambda: retraining(service), "a process that trains")
+    stop(child)
+    service.stop(signal.SIGKILL)
+    until(lambda: not alive(child), "the end of the process that trains")
+    service.start()

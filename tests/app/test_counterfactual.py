@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 from sqlalchemy import update
 
@@ -24,6 +26,7 @@ from app.management.removal import delete_submissions
 from tests.app.harness import ServiceHarness
 from tests.app.retraining import evaluate, saved, stored_falls
 from tests.app.service import npy, until
+from tests.processes import children, command_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -171,6 +174,40 @@ def test_a_killed_evaluation_goes_on_with_its_finished_parts(
     before = {path: path.stat().st_mtime_ns for path in parts.glob("*/*.npz")}
     retrainings(harness, tmp_path).evaluate_next()
     assert before.items() <= {path: path.stat().st_mtime_ns for path in parts.glob("*/*.npz")}.items()
+    assert saved(harness.database)[name].falls == stored_falls(evaluate(trainable, tmp_path / "own"))
+
+
+def test_no_models_are_trained_while_a_file_is_scored(
+    harness: ServiceHarness, trainable: Example, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = entry(harness, trainable)
+    service, score = retrainings(harness, tmp_path), harness.sandbox.score
+    harness.evaluator.undisturbed = service.paused
+
+    def child() -> psutil.Process | None:
+        pids = [pid for pid in children(os.getpid()) if "-m ldsboard.retraining" in command_line(pid)]
+        return psutil.Process(pids[0]) if pids else None
+
+    def watched(*arguments: Any) -> Any:
+        with service.paused():  # by a second evaluation
+            scored = score(*arguments)
+        process = child()
+        seen.append(process and until(lambda: process.status() == psutil.STATUS_STOPPED, "a stopped process"))
+        return scored
+
+    seen: list[Any] = []
+    monkeypatch.setattr(harness.sandbox, "score", watched)
+    working = threading.Thread(target=service.evaluate_next)
+    with service.paused():
+        working.start()
+        until(lambda: name in saved(harness.database), "a claim")
+        entry(harness, trainable, "first", seed=1)
+        assert seen == [None]  # none was started
+    running = until(child, "a process that trains")
+    entry(harness, trainable, "second", seed=2)
+    assert seen == [None, True]
+    assert not running.is_running() or running.status() != psutil.STATUS_STOPPED
+    working.join()
     assert saved(harness.database)[name].falls == stored_falls(evaluate(trainable, tmp_path / "own"))
 
 
