@@ -152,6 +152,7 @@ bench: $(VENV)/.dev $(VENV)/.references ## compare the speed of scoring, service
 	$(BIN)/python -m tests.bench.service
 	$(BIN)/python -m tests.bench.upload
 	$(BIN)/python -m tests.bench.pages
+	$(BIN)/python -m tests.bench.retraining
 	$(BIN)/python -m worker bench
 
 # CIFAR-10 has no licence, so its benchmark is compared only if LDSBOARD_CIFAR10 names a copy of the images.
