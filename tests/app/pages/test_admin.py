@@ -16,6 +16,7 @@ from app.db.base import now
 from app.db.models import State
 from app.db.presence import Process
 from app.management.queue_report import Failed, Lost, Named, Queue, Running, Waiting
+from app.management.retraining_report import Retraining
 from app.pages.content.templates import render
 from tests.app.failures import fail
 from tests.app.pages.markup import Markup
@@ -179,6 +180,7 @@ def test_page_names_what_runs_and_failed_and_escapes_texts() -> None:
     named = Named("0123456789abcdef", 3, "ours", "ann", "toy", 2, "ranked")
     noon, hour, second = datetime(2026, 11, 30, 12, tzinfo=UTC), timedelta(hours=1), timedelta(seconds=1)
     since, error = noon, "ValueError('<script>alert(1)</script>')"
+    retrained = ("ours", "ann", "toy", 2)
     text = render(
         "admin.html",
         form="the-csrf-token",
@@ -207,8 +209,12 @@ def test_page_names_what_runs_and_failed_and_escapes_texts() -> None:
             Lost(named, "machine-2/8", noon - 24 * hour, noon, "running", "machine-1/17", noon),
             Lost(named._replace(kind="rescoring"), "machine-2/7", noon, noon, "queued", None, None),
         ],
-        retrained={"running": 0, "waiting": 0, "impossible": 0, "done": 0},
-        retrainings=[],
+        retrained={"running": 1, "waiting": 1, "impossible": 1, "done": 3},
+        retrainings=[
+            Retraining(named.submission_id, *retrained, "running", "machine-1/17", noon, 40, 0, None),
+            Retraining(named.submission_id, *retrained, "waiting", None, None, None, 1, None),
+            Retraining(named.submission_id, *retrained, "impossible", None, None, None, 0, "Too <long>."),
+        ],
         failed=[Failed(named, 4, since, error), Failed(named._replace(kind="rescoring"), 4, None, None)],
         accounts=[],
         max_accounts=50,
@@ -217,7 +223,13 @@ def test_page_names_what_runs_and_failed_and_escapes_texts() -> None:
         boards=[],
         scorer_version=1,
     )
-    running, processes, lost, failed = Markup(text).tables
+    running, retrainings, processes, lost, failed = Markup(text).tables
+    file = "ours toy, version 2"
+    assert retrainings[1:] == [
+        [file, "ann", "running", "machine-1/17", "60 min", "0", "40 %"],
+        [file, "ann", "interrupted or failed, goes on later", "\N{EN DASH}", "\N{EN DASH}", "1", "\N{EN DASH}"],
+        [file, "ann", "impossible Too <long>.", "\N{EN DASH}", "\N{EN DASH}", "0", "\N{EN DASH}"],
+    ]
     assert processes[1:] == [
         ["worker", "machine-1", "17", "60 min", "31 s ago frozen, or cut off from the database"],
         ["server leads: deletes, ranks and calls webhooks", "machine-1", "18", "60 min", "less than a second ago"],
