@@ -127,8 +127,8 @@ class Retraining:
 
     def _change_pauses(self, change: int) -> None:
         with self._changed:
-            was_paused, self._pauses = self._pauses > 0, self._pauses + change
-            if self._process is not None and was_paused != (self._pauses > 0):
+            self._pauses += change
+            if self._process is not None:
                 self._process.send_signal(signal.SIGSTOP if self._pauses else signal.SIGCONT)
             self._changed.notify_all()
 
