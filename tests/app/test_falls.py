@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
+    from app.db.accounts import User
     from app.db.models import Submission, Version
     from tests.app.harness import ServiceHarness
 
@@ -63,10 +64,12 @@ class Board:
     def __init__(self, session: Session, version: Version) -> None:
         self.session, self.version = session, version
 
-    def add(self, method: str, lds: float, mean: float | None, **fields: Any) -> Submission:
-        """Add an entry, with falls around a mean unless it is None."""
-        owner = users.add_user(self.session, f"owner-{method}")
-        submission = factories.add_entry(self.session, self.version, owner, method, lds, 0)
+    def add(
+        self, method: str, lds: float, mean: float | None, owner: User | None = None, day: int = 0, **fields: Any
+    ) -> Submission:
+        """Add an entry of an owner, by default a new one, with falls around a mean unless it is None."""
+        owner = owner or users.add_user(self.session, f"owner-{method}")
+        submission = factories.add_entry(self.session, self.version, owner, method, lds, day)
         for name, value in fields.items():
             setattr(submission, name, value)
         if mean is not None:
@@ -126,6 +129,15 @@ def test_board_shows_falls_with_their_own_ranks(board: Board) -> None:
     assert shown.fall == falls[deepest.id].mean()
     assert (shown.direction, shown.removed, shown.target_count, shown.runs) == ("proponents", 12, T, 3)
     assert (shown.ties, shown.wrong_sign, shown.whole_class, shown.others) == (1, 2, 3, None)
+
+
+def test_ranks_count_the_five_newest_entries_of_an_owner(board: Board) -> None:
+    owner = users.add_user(board.session, "busy")
+    sent = [board.add(f"m{day}", 0.5, 30.0 - 5 * day, owner, day) for day in range(6)]
+    rows = {row.id: row for row in leaderboard_view(board.session, board.version).rows}
+    assert [rows[submission.id].in_family for submission in sent] == [False, True, True, True, True, True]
+    ranks = [fall.rank for submission in sent if (fall := rows[submission.id].fall)]
+    assert ranks == [(1, 1), (1, 1), (2, 2), (3, 3), (4, 4), (5, 5)]
 
 
 def test_ranks_are_paired_tests_over_targets(board: Board) -> None:

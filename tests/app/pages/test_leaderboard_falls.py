@@ -143,5 +143,10 @@ def test_pairs_in_opposite_order_come_first_then_those_that_one_number_tells_apa
     assert len(found) == MAX_PAIRS
 
 
+def test_overlapping_ranks_disagree_nowhere() -> None:
+    assert disagreements([entry("a", (1, 2), (1, 1)), entry("b", (2, 3), (1, 1))]) == []
+    assert disagreements([entry("a", (1, 1), (1, 2)), entry("b", (1, 1), (2, 3))]) == []
+
+
 def test_equal_orders_disagree_nowhere() -> None:
     assert disagreements([entry("a", (1, 2), (1, 2)), entry("b", (1, 2), (1, 2)), entry("c", (3, 3), (3, 3))]) == []
