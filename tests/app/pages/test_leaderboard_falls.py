@@ -144,8 +144,8 @@ def test_pairs_in_opposite_order_come_first_then_those_that_one_number_tells_apa
 
 
 def test_overlapping_ranks_disagree_nowhere() -> None:
-    assert disagreements([entry("a", (1, 2), (1, 1)), entry("b", (2, 3), (1, 1))]) == []
-    assert disagreements([entry("a", (1, 1), (1, 2)), entry("b", (1, 1), (2, 3))]) == []
+    assert disagreements([entry("a", (1, 3), (1, 1)), entry("b", (2, 4), (1, 1))]) == []
+    assert disagreements([entry("a", (1, 1), (1, 3)), entry("b", (1, 1), (2, 4))]) == []
 
 
 def test_equal_orders_disagree_nowhere() -> None:
