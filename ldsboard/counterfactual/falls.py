@@ -1,7 +1,8 @@
 """The falls of margins after retraining, and their statistics over targets.
 
 Targets are the sample. All score files of a benchmark have the same targets, and models with the same seeds, so two of them are
-compared in pairs over targets: by `ldsboard.core.comparison.compare_influences`, with the `influence` of each target.
+compared in pairs over targets: by `ldsboard.core.comparison.compare_influences`, with the difference between the fall of each
+target and the mean fall.
 
 Legend: N targets of the benchmark, T targets of the plan, R runs, D random controls.
 """
@@ -141,12 +142,6 @@ class Falls(NamedTuple):
             fall_TR.mean(0),
             control_fall_DRT.mean((1, 2)),
         )
-
-    @property
-    def influence(self) -> Floats:
-        """What each target adds to the difference between its fall and the mean fall, float64 (T,), for paired tests."""
-        influence_T: Floats = self.margin - self.margin.mean()
-        return influence_T
 
 
 @dataclass(frozen=True)

@@ -166,7 +166,9 @@ def test_random_controls_that_differ_widen_the_error_of_the_difference() -> None
 def test_two_entries_are_compared_in_pairs_over_targets() -> None:
     rng = np.random.default_rng(3)
     a, b = (falls(values, np.zeros(30)) for values in rng.normal(size=(2, 30)))
-    found = compare_influences(float(a.margin.mean() - b.margin.mean()), a.influence, b.influence)
+    found = compare_influences(
+        float(a.margin.mean() - b.margin.mean()), *(each.margin - each.margin.mean() for each in (a, b))
+    )
     plain = stats.ttest_rel(a.margin, b.margin)
     assert (found.z, found.p_value) == pytest.approx((plain.statistic, plain.pvalue))
     assert found.confidence_interval == pytest.approx(tuple(plain.confidence_interval()))
