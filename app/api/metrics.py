@@ -161,7 +161,7 @@ def _database_families(session: Session, workers: int) -> Iterator[Metric]:
     )
     yield _by_label(
         "ldsboard_counterfactual_evaluations",
-        "Counterfactual evaluations that have begun; waiting: interrupted, or failed and tried again",
+        "Counterfactual evaluations that have begun; interrupted: stopped, or failed and tried again",
         "state",
         retraining_report.counts(session),
     )

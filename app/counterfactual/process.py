@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ldsboard.counterfactual.plan import REFUSED
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-REFUSED = 3
-"""Exit status of the process if the evaluation is impossible, the same as in `ldsboard.retraining.__main__`."""
 
 MAX_WORDS = 2000
 """How many of the last characters that a failed process printed go into the log."""

@@ -26,14 +26,9 @@ if TYPE_CHECKING:
 
 
 class Fall(NamedTuple):
-    """The mean fall of the margin of an entry without 1 % of the examples, over targets.
-
-    ``half_width`` is half the width of its 95 % interval; ``rank`` is the rank interval among the entries with a fall, or None.
-    """
+    """The mean fall of the margin of an entry without 1 % of the examples, and its rank interval among all falls."""
 
     mean: float
-    std_error: float
-    half_width: float
     rank: tuple[int, int] | None
 
 

@@ -5,7 +5,6 @@ Legend: k entries, T targets, K numbers of removed examples.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -15,7 +14,6 @@ from app.db.counterfactuals import Counterfactual
 from app.leaderboard.entries import Entry, Fall
 from app.leaderboard.schemas import CounterfactualView, FallNumbers, HeadlineFall
 from ldsboard.core.board import rank_board
-from ldsboard.core.significance import half_width
 from ldsboard.counterfactual.plan import CODE_VERSION
 from ldsboard.counterfactual.removals import PROPONENTS
 
@@ -33,7 +31,7 @@ def add_falls(session: Session, version: Version, entries: Sequence[Entry]) -> l
     """Return all entries of a board with the `Fall` of those that were evaluated; rank 1 has the largest fall.
 
     The paired tests are over targets, with Holm's correction over all pairs of the family, as for the LDS. Entries that are
-    declared as fitted to the ranking subsets have no rank.
+    declared as fitted to the ranking subsets have no rank, and with one target no entry has one.
     """
     query = _of(version, [entry.id for entry in entries], Counterfactual.submission_id, Counterfactual.headline)
     found: dict[str, bytes] = dict(session.execute(query).all())
@@ -42,7 +40,6 @@ def add_falls(session: Session, version: Version, entries: Sequence[Entry]) -> l
     evaluated = [entry for entry in entries if entry.id in found]
     falls_kT = np.stack([np.frombuffer(found[entry.id], dtype="<f8") for entry in evaluated])
     mean_k, T = falls_kT.mean(axis=1), falls_kT.shape[1]
-    error_k = falls_kT.std(axis=1, ddof=1) / math.sqrt(T) if T > 1 else np.full(len(evaluated), math.nan)
     ranked = [index for index, entry in enumerate(evaluated) if not entry.uses_subsets]
     ranks: dict[int, tuple[int, int]] = {}
     if ranked and T > 1:
@@ -51,8 +48,8 @@ def add_falls(session: Session, version: Version, entries: Sequence[Entry]) -> l
         standings = rank_board(mean_k[ranked], influence_kT, in_family_k, int(np.argmax(mean_k[ranked])))
         ranks = {index: standing[:2] for index, standing in zip(ranked, standings, strict=True)}
     made = {
-        entry.id: Fall(float(mean), float(error), float(half_width(error, T)), ranks.get(index))
-        for index, (entry, mean, error) in enumerate(zip(evaluated, mean_k, error_k, strict=True))
+        entry.id: Fall(mean, ranks.get(index))
+        for index, (entry, mean) in enumerate(zip(evaluated, mean_k.tolist(), strict=True))
     }
     return [entry._replace(fall=made.get(entry.id)) for entry in entries]
 
@@ -86,8 +83,8 @@ def counterfactual_view(session: Session, version: Version, submission_id: str) 
     if row is None:
         return None
     if row.numbers is None:
-        state: Literal["impossible", "waiting", "running"]
-        state = "impossible" if row.ended_at else "waiting" if row.claimed_at is None else "running"
+        state: Literal["impossible", "interrupted", "running"]
+        state = "impossible" if row.ended_at else "interrupted" if row.claimed_at is None else "running"
         return CounterfactualView(state=state, percent=row.percent, reason=row.reason)
     numbers = row.numbers
     return CounterfactualView(

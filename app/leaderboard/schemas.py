@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from ldsboard.counterfactual.removals import PROPONENTS
+
 Interval = tuple[float, float]
 
 P_RANDOM = "two-sided p-value of the LDS for random scores; scores with a p-value above .0027 may be random"
@@ -163,15 +165,16 @@ class FallNumbers(BaseModel):
         description="standard error of the mean fall over runs, most of which is common to all files; null for one run"
     )
     loss: float = Field(description="mean rise of the loss (cross-entropy)")
-    flipped: float = Field(description="share of correct predictions that became wrong, minus that of the reverse")
+    flipped: float = Field(description="share of all predictions that became wrong, minus the share that became right")
     others: float | None = Field(
         description="mean fall of the margin of the other targets of the same class; null if there are none"
     )
     control: float = Field(description="mean fall of the margin without as many random examples")
     above_control: float | None = Field(
-        description="distance of the fall from that of the random control, in standard errors; null for one target"
+        description="distance of the fall from that of the random control, in standard errors; null for one target, and if the "
+        "standard error is 0"
     )
-    p_value: float | None = Field(description="two-sided p-value of this distance")
+    p_value: float | None = Field(description="two-sided p-value of this distance; null for one target")
     ties: int = Field(description="number of targets for which removed and kept examples have equal scores")
     wrong_sign: int = Field(
         description="number of targets for which a removed proponent has no positive, or a removed opponent no negative score"
@@ -193,8 +196,8 @@ class HeadlineFall(FallNumbers):
 class CounterfactualView(BaseModel):
     """The counterfactual evaluation of a submission: models retrained without the examples that its scores name."""
 
-    state: Literal["waiting", "running", "done", "impossible"] = Field(
-        description="waiting: it was interrupted or failed, and goes on later"
+    state: Literal["interrupted", "running", "done", "impossible"] = Field(
+        description="interrupted: it was stopped or failed, and goes on later"
     )
     percent: int | None = Field(description="how many percent of the models are trained, while they are")
     reason: str | None = Field(description="why the evaluation is impossible")
@@ -203,6 +206,11 @@ class CounterfactualView(BaseModel):
     headline: int | None = Field(default=None, description="number of removed examples of the fall on the leaderboard")
     seconds: float | None = Field(default=None, description="processor time of the retrained models, in seconds")
     rows: list[FallNumbers] = Field(default=[], description="one for each direction and number of removed examples")
+
+    @property
+    def shown(self) -> FallNumbers:
+        """The row that the leaderboard shows; the evaluation must have ended."""
+        return next(row for row in self.rows if (row.direction, row.removed) == (PROPONENTS, self.headline))
 
 
 class Row(BaseModel):

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
-STATES = ("running", "waiting", "impossible", "done")
-"""States of evaluations that have begun; those that wait were interrupted, or failed and are tried again."""
+STATES = ("running", "interrupted", "impossible", "done")
+"""States of evaluations that have begun; those that are interrupted were stopped, or failed and are tried again."""
 
 MAX_SHOWN = 100
 """Maximum number of evaluations that `without_result` returns."""
@@ -26,7 +26,7 @@ STATE = case(
     (Counterfactual.reason.is_not(None), "impossible"),
     (Counterfactual.ended_at.is_not(None), "done"),
     (Counterfactual.claimed_at.is_not(None), "running"),
-    else_="waiting",
+    else_="interrupted",
 )
 
 

@@ -17,7 +17,7 @@ from app.results.schemas import ReplicatesView
 from app.results.submission_views import submission_view
 from app.submissions import visibility
 from app.web.dependencies import CurrentVersionDep, ReadSession
-from ldsboard.counterfactual.removals import PROPONENTS
+from ldsboard.counts import count
 from ldsboard.problems import ProblemError
 
 router = Pages()
@@ -106,12 +106,9 @@ def _fall(found: CounterfactualView | None) -> str:
     """Return the text of a badge that states the fall of the margin without 1 % of the examples, with its standard error."""
     if found is None or found.state != "done":
         return "fall not known"
-    row = next(row for row in found.rows if (row.direction, row.removed) == (PROPONENTS, found.headline))
-    error = "" if row.std_error is None else f" ± {row.std_error:.3f}"
-    return f"fall {row.fall:.3f}{error} without {found.headline} {'example' if found.headline == 1 else 'examples'}".replace(
-        "-",
-        "−",  # noqa: RUF001 -- the minus sign is meant
-    )
+    row = found.shown
+    error = "" if row.std_error is None else f" ± {formatting.margin(row.std_error, 3)}"
+    return f"fall {formatting.margin(row.fall, 3)}{error} without {count(row.removed, 'example')}"
 
 
 def _numbers(

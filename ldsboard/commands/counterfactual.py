@@ -136,7 +136,7 @@ def report(result: CounterfactualResult, bundle: Bundle, out: Path | None, *, as
     """Print a result, and write the falls of every target to a file if there is a path for it."""
     plan, rows = result.plan, result.rows()
     if out is not None:
-        falls: Any = {kind: np.stack([result.falls[kind, k].margin for k in plan.sizes]) for kind in DIRECTIONS}
+        falls: Any = {kind: result.margins(kind) for kind in DIRECTIONS}
         with atomic_write(out, mode=EVERYONE) as file:
             np.savez(file, targets=np.array(plan.targets), removed=np.array(plan.sizes), **falls)
     if as_json:
@@ -186,7 +186,7 @@ def notes(row: Mapping[str, Any], targets: int) -> list[str]:
     positive = "positive" if row["direction"] == PROPONENTS else "negative"
     texts = {
         "ties": "removed and kept examples have equal scores, and the lower index decided",
-        "wrong_sign": f"fewer examples have {positive} scores",
+        "wrong_sign": f"fewer examples have {positive} scores than were removed",
         "whole_class": "all training examples of a class were removed",
     }
     return [f"for {row[mark]} of {targets} targets, {text}." for mark, text in texts.items() if row[mark]]

@@ -77,9 +77,9 @@ def format_fall(counterfactual: dict[str, Any]) -> str:
     wanted = ("proponents", headline)
     row = next(row for row in counterfactual["rows"] if (row["direction"], row["removed"]) == wanted)
     low, high = row["ci"]
-    interval = "" if low is None else f" [{low:.4f}, {high:.4f}]"
+    interval = "" if low is None else f" [{low:.3f}, {high:.3f}]"
     targets = count(len(counterfactual["targets"]), "target")
-    return f"Fall of the margin without {headline} proponents {row['fall']:.4f}{interval}, mean of {targets}"
+    return f"Fall of the margin without {headline} proponents {row['fall']:.3f}{interval}, mean of {targets}"
 
 
 def format_headline_fall(row: dict[str, Any]) -> str:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 CODE_VERSION = 1
 """Version of the code that trains models and computes falls; it is raised whenever the bits of a result change."""
 
+REFUSED = 3
+"""Exit status of ``python -m ldsboard.retraining`` if an evaluation is impossible: repeating it would not help."""
+
 FRACTIONS = (0.0025, 0.005, 0.01, 0.02, 0.05)
 """Fractions of the training examples that are removed."""
 

@@ -69,6 +69,10 @@ class CounterfactualResult:
         """The fall without 1 % of the examples, those with the highest scores."""
         return Summary.of(self.falls[PROPONENTS, self.plan.headline])
 
+    def margins(self, direction: str) -> NDArray[np.float64]:
+        """Return the falls of the margins of single targets in one direction, float64 (sizes, T)."""
+        return np.stack([self.falls[direction, k].margin for k in self.plan.sizes])
+
     def rows(self) -> list[dict[str, Any]]:
         """Return one row for each direction and number of removed examples: a summary and the marks, for JSON (nan as None)."""
         return [

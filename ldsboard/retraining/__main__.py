@@ -23,7 +23,7 @@ import numpy as np
 
 from ldsboard.arrays.scores import check_finite, check_shape, is_turned
 from ldsboard.bundle import Bundle
-from ldsboard.counterfactual.plan import Plan
+from ldsboard.counterfactual.plan import REFUSED, Plan
 from ldsboard.counterfactual.removals import DIRECTIONS, Removals
 from ldsboard.drafts import atomic_write
 from ldsboard.formats.score_files import open_scores
@@ -35,9 +35,6 @@ from ldsboard.retraining.processes import kill_with_parent
 
 if TYPE_CHECKING:
     from ldsboard.counterfactual.result import CounterfactualResult
-
-REFUSED = 3
-"""Exit status if the evaluation is impossible: repeating it would not help."""
 
 PROBE = 60
 """Number of models after which the processor time of all is judged; groups of a few models take longer for each."""
@@ -55,7 +52,7 @@ def main() -> None:
     parser.add_argument("scores", type=Path, help="score file, as the server stores it")
     parser.add_argument("--parts", type=Path, required=True, help="folder for finished parts")
     parser.add_argument("--out", type=Path, required=True, help=".npz file to write")
-    parser.add_argument("--seconds", type=float, required=True, help="largest processor time of all models together")
+    parser.add_argument("--seconds", type=float, required=True, help="largest processor time of the models that remain")
     parser.add_argument("--memory", type=int, required=True, help="largest memory of this process in bytes")
     options = parser.parse_args()
     end_with_service()
@@ -91,7 +88,7 @@ def yield_to_others() -> None:
 
 
 def limit(seconds: float, memory: int) -> None:
-    """Limit the processor time of this process, which `train` keeps far below, and its memory without mapped files."""
+    """Limit the processor time of this process, above what `train` allows, and its memory without mapped files."""
     for kind, largest in ((resource.RLIMIT_CPU, math.ceil(seconds) + START_SECONDS), (resource.RLIMIT_DATA, memory)):
         hard = resource.getrlimit(kind)[1]
         allowed = largest if hard == resource.RLIM_INFINITY else min(largest, hard)
@@ -116,7 +113,7 @@ def train(evaluation: Evaluation, seconds: float) -> None:
     Raises
     ------
     BundleError
-        The models take more processor time than `seconds`; this is judged as soon as `PROBE` models are trained.
+        The models that were not trained before take more processor time than `seconds`; estimated once `PROBE` are trained.
     """
     for folder in {evaluation.path(part).parent for part in evaluation.parts}:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -130,7 +127,7 @@ def train(evaluation: Evaluation, seconds: float) -> None:
         needed = used / trained * left
         if used > seconds or (trained >= PROBE and needed > seconds):
             raise BundleError(
-                f"The models of an evaluation take about {needed:,.0f} s of processor time, "
+                f"The models of this evaluation that remain take about {needed:,.0f} s of processor time, "
                 f"and the server allows {seconds:,.0f} s."
             )
         print((total - left + trained) / total, flush=True)  # noqa: T201 -- read by the service
@@ -148,7 +145,7 @@ def write(result: CounterfactualResult, out: Path) -> None:
         "rows": result.rows(),
         "seconds": result.seconds,
     }
-    falls = {kind: np.stack([result.falls[kind, size].margin for size in plan.sizes]) for kind in DIRECTIONS}
+    falls = {kind: result.margins(kind) for kind in DIRECTIONS}
     with atomic_write(out) as file:
         np.savez(file, numbers=np.array(json.dumps(numbers)), **falls)  # type: ignore[arg-type]
 

@@ -119,8 +119,8 @@ class Evaluation:
         outputs: dict[tuple[str, int], list[dict[str, Any]]] = {}
         for part in self.parts:
             arrays = self._read(part)
-            seconds += 0.0 if part.is_shared else float(arrays.pop("seconds"))
-            arrays.pop("seconds", None)
+            used = float(arrays.pop("seconds"))
+            seconds += 0.0 if part.is_shared else used
             outputs.setdefault((part.kind, part.removed), []).append(arrays)
 
         def joined(kind: str, size: int, form: Any) -> Any:

@@ -135,7 +135,7 @@ def test_too_long_an_evaluation_ends_with_the_reason(
     row = saved(harness.database)[name]
     assert row.numbers is None
     assert row.reason is not None
-    assert row.reason.startswith("The models of an evaluation take about ")
+    assert row.reason.startswith("The models of this evaluation that remain take about ")
     assert row.reason.endswith(" s of processor time, and the server allows 0 s.")
 
 
@@ -295,19 +295,23 @@ def test_the_process_gets_no_credentials(
     assert not [name for name in environment if name.startswith(("AWS_", "LDSBOARD_"))]
 
 
-def test_old_parts_are_deleted_when_nothing_waits(
+def test_only_parts_that_were_not_used_for_long_are_deleted(
     harness: ServiceHarness, trainable: Example, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entry(harness, trainable)
     service, parts = retrainings(harness, tmp_path), tmp_path / "parts"
+    assert service.evaluate_next()
+    used = {*parts.iterdir()}
+    (parts / "old").mkdir()
+    for folder in parts.iterdir():
+        os.utime(folder, (0, 0))
+    entry(harness, trainable, "again")
     monkeypatch.setattr(runner, "IDLE_SECONDS", 0.01)
-    (parts / "old").mkdir(parents=True)
-    monkeypatch.setattr(runner, "KEPT_SECONDS", -1000.0)  # every folder is old
     service.start()
-    until(
-        lambda: not [*parts.glob("*")] and [row for row in saved(harness.database).values() if row.ended_at], "no parts"
-    )
+    until(lambda: not (parts / "old").exists(), "the end of the old folder")
     service.stop()
+    assert {*parts.iterdir()} == used
+    assert all(row.ended_at for row in saved(harness.database).values())
 
 
 def test_percent_is_saved(

@@ -28,7 +28,6 @@ from app.leaderboard.views import leaderboard_view
 from app.management import retraining_report
 from app.pages.content.sorting import LeaderboardQuery
 from ldsboard.core.comparison import compare_influences
-from ldsboard.core.significance import half_width
 from ldsboard.counterfactual.plan import CODE_VERSION
 from tests.app import factories
 
@@ -153,16 +152,6 @@ def test_ranks_are_paired_tests_over_targets(board: Board) -> None:
         assert ranks == ({(1, 1), (2, 2)} if differ else {(1, 2)})
 
 
-def test_entry_has_error_and_interval_over_targets(board: Board) -> None:
-    submission = board.add("ours", 0.5, 1.0)
-    (entry,) = add_falls(board.session, board.version, list_entries(board.session, board.version))
-    falls_T = board.falls(submission)[0, 1]
-    error = falls_T.std(ddof=1) / np.sqrt(T)
-    assert entry.fall is not None
-    assert entry.fall[:3] == pytest.approx((falls_T.mean(), error, half_width(error, T)))
-    assert entry.fall.rank == (1, 1)
-
-
 def test_declared_entries_have_a_fall_but_no_rank(harness: ServiceHarness, open_toy: Any) -> None:
     harness.publish(open_toy.folder)
     with harness.database.write() as session:
@@ -233,7 +222,7 @@ def test_states_of_an_evaluation(board: Board) -> None:
 
     assert (seen(), counts()) == (("running", None), {"done": 1, "running": 1})
     queue.fail(session, claim, 1.0)
-    assert (seen(), counts()) == (("waiting", None), {"done": 1, "waiting": 1})
+    assert (seen(), counts()) == (("interrupted", None), {"done": 1, "interrupted": 1})
     session.execute(update(Counterfactual).where(Counterfactual.failures > 0).values(not_before=None))
     session.expire_all()
     claim = queue.claim(session, queue.Waiting(open_one.id, version.id))
@@ -244,7 +233,7 @@ def test_states_of_an_evaluation(board: Board) -> None:
     assert (reported.submission_id, reported.state, reported.failures) == (open_one.id, "impossible", 1)
     assert queue.try_again(session) == 1
     session.expire_all()
-    assert (seen(), counts()) == (("waiting", None), {"done": 1, "waiting": 1})
+    assert (seen(), counts()) == (("interrupted", None), {"done": 1, "interrupted": 1})
     view = counterfactual_view(session, version, done.id)
     assert view is not None
     assert (view.state, view.headline, view.runs, view.seconds, len(view.rows)) == ("done", 12, 3, 41.5, 4)
@@ -257,7 +246,7 @@ def test_metrics_count_evaluations(board: Board) -> None:
     samples = families["ldsboard_counterfactual_evaluations"].samples
     assert {sample.labels["state"]: sample.value for sample in samples} == {
         "running": 0,
-        "waiting": 0,
+        "interrupted": 0,
         "impossible": 0,
         "done": 1,
     }

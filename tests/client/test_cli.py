@@ -132,12 +132,12 @@ def test_status_shows_the_fall(shell: Shell, scores: Path) -> None:
     row = {"direction": "proponents", "removed": 12, "fall": 1.5, "ci": [1.25, 1.75]}
     rows = [row | {"removed": 3}, row, row | {"direction": "opponents"}]
     done = {"state": "done", "headline": 12, "targets": [0, 3, 6], "rows": rows, "percent": None, "reason": None}
-    fall = "Fall of the margin without 12 proponents 1.5000"
+    fall = "Fall of the margin without 12 proponents 1.500"
     for counterfactual, shown in (
-        (done, f"{fall} [1.2500, 1.7500], mean of 3 targets\n"),
+        (done, f"{fall} [1.250, 1.750], mean of 3 targets\n"),
         (done | {"targets": [3], "rows": [row | {"ci": [None, None]}]}, f"{fall}, mean of 1 target\n"),
         ({"state": "running", "headline": None, "percent": 45}, "Retraining without examples: 45 % of the models are"),
-        ({"state": "waiting", "headline": None}, "Retraining without examples: waiting\n"),
+        ({"state": "interrupted", "headline": None}, "Retraining without examples: interrupted\n"),
         ({"state": "impossible", "headline": None, "reason": "No [x]."}, "Retraining without examples: No [x].\n"),
     ):
         evaluated = submission | {"counterfactual": done | counterfactual}

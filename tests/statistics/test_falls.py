@@ -52,15 +52,19 @@ def test_interval_covers_mean_fall_and_random_scores_are_not_above_the_control(
     T: int, R: int, draws: Draws, report: Report
 ) -> None:
     rng = np.random.default_rng([81, T, R])
-    covers, found = [], []
+    covers, found, squares = [], [], []
     for _ in range(5 * draws.count):
         entry, random = (Summary.of(falls) for falls in simulate(rng, [MEAN, 0.0], T, R))
         covers.append(entry.confidence_interval[0] <= MEAN <= entry.confidence_interval[1])
         found.append(random.p_value < 0.05)
+        squares.append(entry.std_error_runs**2)
     covered, false = Share.of(covers), Share.of(found)
     report(f"T {T}, R {R}: interval covers the mean fall", covered, "92 to 97 %")
     report(f"T {T}, R {R}: random scores differ from the control", false, "3 to 7 %")
     assert draws.lower_bar(0.92) <= covered.value <= draws.upper_bar(0.97)
+    if R > 1:  # the error over runs; the bound is five standard errors of the mean of so many squares
+        relative = np.mean(squares) / ((SEED**2 + RUN**2 / T) / R)
+        assert relative == pytest.approx(1, abs=5 * math.sqrt(2 / (R - 1) / len(squares)))
     assert draws.lower_bar(0.03) <= false.value <= draws.upper_bar(0.07)
 
 

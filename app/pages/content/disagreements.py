@@ -19,8 +19,8 @@ class Kind(Enum):
     """How the two numbers disagree; kinds that come first are named first."""
 
     OPPOSITE = "each number puts another entry first"
-    ONLY_FALL = "only the fall tells the entries apart"
-    ONLY_LDS = "only the LDS tells the entries apart"
+    ONLY_FALL = "only the ranks by fall do not overlap"
+    ONLY_LDS = "only the ranks by LDS do not overlap"
 
 
 class Disagreement(NamedTuple):

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from app.leaderboard.schemas import Interval, Numbers, RankingNumbers
+from app.leaderboard.schemas import HeadlineFall, Interval, Numbers, RankingNumbers
 from ldsboard.core.chance import RANDOM_P, flipped_z, p_random_text
 from ldsboard.core.significance import FEW_SUBSETS
 from ldsboard.counts import count
+
+CLASS_SHARE = 0.5
+"""Share of a fall from which on the fall of the other targets of the class is noted beside it."""
 
 UNIT_THRESHOLD = 999.5
 """From this value on, a size is written in the next larger unit, because rounding would give four digits."""
@@ -154,6 +157,22 @@ def chance_note(p_random: float, z_random: float, M: int, n: int) -> str | None:
     if p_random > RANDOM_P:
         return "not distinguishable from random"
     return "sign flipped?" if z_random <= flipped_z(M, n) else None
+
+
+def fall_notes(fall: HeadlineFall) -> list[tuple[str, bool]]:
+    """Return notes on a fall that says less than it seems to, each with whether it is a warning."""
+    notes = []
+    if fall.p_value is not None and fall.p_value > RANDOM_P:
+        notes.append(("may be random", True))
+    if fall.others is not None and fall.fall > 0 and fall.others >= CLASS_SHARE * fall.fall:
+        notes.append((f"others of the class fall by {margin(fall.others, 3)}", False))
+    if fall.whole_class:
+        notes.append((f"removes a whole class for {count(fall.whole_class, 'target')}", True))
+    if fall.wrong_sign:
+        notes.append((f"too few positive scores for {count(fall.wrong_sign, 'target')}", False))
+    if fall.ties:
+        notes.append((f"ties for {count(fall.ties, 'target')}", False))
+    return notes
 
 
 def chance(numbers: Numbers | RankingNumbers, M: int) -> str:

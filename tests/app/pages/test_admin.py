@@ -209,10 +209,10 @@ def test_page_names_what_runs_and_failed_and_escapes_texts() -> None:
             Lost(named, "machine-2/8", noon - 24 * hour, noon, "running", "machine-1/17", noon),
             Lost(named._replace(kind="rescoring"), "machine-2/7", noon, noon, "queued", None, None),
         ],
-        retrained={"running": 1, "waiting": 1, "impossible": 1, "done": 3},
+        retrained={"running": 1, "interrupted": 1, "impossible": 1, "done": 3},
         retrainings=[
             Retraining(named.submission_id, *retrained, "running", "machine-1/17", noon, 40, 0, None),
-            Retraining(named.submission_id, *retrained, "waiting", None, None, None, 1, None),
+            Retraining(named.submission_id, *retrained, "interrupted", None, None, None, 1, None),
             Retraining(named.submission_id, *retrained, "impossible", None, None, None, 0, "Too <long>."),
         ],
         failed=[Failed(named, 4, since, error), Failed(named._replace(kind="rescoring"), 4, None, None)],

@@ -117,7 +117,7 @@ def test_a_board_without_falls_has_no_column(site: Site) -> None:
 def entry(name: str, lds: tuple[int, int], fall: tuple[int, int] | None, *, fitted: bool = False) -> Entry:
     identity = PublicIdentity("ann", name, name, "", [], {}, None, None)
     numbers = (0.5, 0.01, 0.4, 0.6, 9.0, 0.0)
-    made = Fall(1.0, 0.1, 0.2, fall) if fall else None
+    made = Fall(1.0, fall) if fall else None
     sent = datetime(2026, 1, 1, tzinfo=UTC)
     return Entry(identity, 1, 1, name, sent, None, *lds, True, None, fitted, *numbers, fall=made)
 
