@@ -94,6 +94,7 @@ def counterfactual_view(session: Session, version: Version, submission_id: str) 
         targets=numbers["targets"],
         runs=numbers["runs"],
         headline=numbers["headline"],
+        before=float(np.mean(numbers["before"])),
         seconds=numbers["seconds"],
         rows=[_numbers(row) for row in numbers["rows"]],
     )

@@ -204,6 +204,9 @@ class CounterfactualView(BaseModel):
     targets: list[int] = Field(default=[], description="indices of the targets; the same for all submissions")
     runs: int | None = Field(default=None, description="number of retrained models for each target and size")
     headline: int | None = Field(default=None, description="number of removed examples of the fall on the leaderboard")
+    before: float | None = Field(
+        default=None, description="mean margin of the targets by models trained on all examples"
+    )
     seconds: float | None = Field(default=None, description="processor time of the retrained models, in seconds")
     rows: list[FallNumbers] = Field(default=[], description="one for each direction and number of removed examples")
 

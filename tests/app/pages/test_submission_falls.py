@@ -48,9 +48,10 @@ def test_section_shows_the_fall_with_its_interval(site: Site, entry: str) -> Non
     text = site.text(f"/submissions/{entry}")
     assert (
         "Without the 12 training examples with the highest scores for a target (20.0 % of all), the margin of the target "
-        f"falls by {margin(falls[0, 2].mean(), 3)} [0.062, 0.500] on average over 15 targets. The mean is over 3 runs; its "
-        "standard error over their seeds is 0.031. Without as many random examples, the margin rises by 0.062, a difference of "
-        "7.5 standard errors."
+        f"falls by {margin(falls[0, 2].mean(), 3)} [0.062, 0.500] on average over 15 targets, from 4.10 with all "
+        "examples. The mean is over 3 runs; its "
+        "standard error over their seeds is 0.031. Without as many random examples, the margin rises by 0.062; the two changes "
+        "are 7.5 standard errors apart."
     ) in words(text)
     assert "took 42 s of processor time" in words(text)
     assert "Some removals say less" not in text
@@ -86,7 +87,7 @@ def test_single_target_and_run_have_no_errors(site: Site, entry: str) -> None:
     shown = words(text)
     assert (
         "Without the training example with the highest score for a target (1.7 % of all), the margin of the target falls by "
-        "1.000 on average over 1 target. Models were trained with one seed only, so how much other seeds would move this mean is "
+        "1.000 on average over 1 target, from 4.10 with all examples. Models were trained with one seed only, so how much other seeds would move this mean is "
         "not known. Without as many random examples, the margin rises by 0.062."
     ) in shown
     page = Markup(text)
