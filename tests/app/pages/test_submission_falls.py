@@ -87,7 +87,8 @@ def test_single_target_and_run_have_no_errors(site: Site, entry: str) -> None:
     shown = words(text)
     assert (
         "Without the training example with the highest score for a target (1.7 % of all), the margin of the target falls by "
-        "1.000 on average over 1 target, from 4.10 with all examples. Models were trained with one seed only, so how much other seeds would move this mean is "
+        "1.000 on average over 1 target, from 4.10 with all examples. Models were trained with one seed only, so how much other "
+        "seeds would move this mean is "
         "not known. Without as many random examples, the margin rises by 0.062."
     ) in shown
     page = Markup(text)
