@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from sqlalchemy import select
 
+from app.benchmarks.catalog import current_versions
 from app.db.counterfactuals import Counterfactual
-from app.leaderboard.entries import Entry, Fall
+from app.leaderboard.entries import Entry, Fall, list_entries
 from app.leaderboard.schemas import CounterfactualView, FallNumbers, HeadlineFall
 from ldsboard.core.board import rank_board
 from ldsboard.counterfactual.plan import CODE_VERSION
@@ -73,14 +74,17 @@ def deletion_curves(session: Session, version: Version, ids: Collection[str]) ->
 
 
 def counterfactual_view(session: Session, version: Version, submission_id: str) -> CounterfactualView | None:
-    """Return the counterfactual evaluation of a submission; None if none has begun."""
+    """Return the counterfactual evaluation of a submission; None if none has begun, or if it would never end.
+
+    Only what the current version lists is evaluated, so an evaluation of anything else that has not ended does not go on.
+    """
     query = select(Counterfactual).where(
         Counterfactual.version_id == version.id,
         Counterfactual.code == CODE_VERSION,
         Counterfactual.submission_id == submission_id,
     )
     row = session.scalar(query)
-    if row is None:
+    if row is None or (row.ended_at is None and not _is_waiting(session, version, submission_id)):
         return None
     if row.numbers is None:
         state: Literal["impossible", "interrupted", "running"]
@@ -161,6 +165,12 @@ def fall_arrays(session: Session, version: Version, submission_id: str) -> dict[
         "fall_sizes": sizes_K,
         "fall_before": np.array(found.numbers["before"], dtype=np.float64),
         "falls": np.frombuffer(found.falls, dtype="<f8").reshape(2, sizes_K.size, targets_T.size),
+    }
+
+
+def _is_waiting(session: Session, version: Version, submission_id: str) -> bool:
+    return version in current_versions(session) and submission_id in {
+        each.id for each in list_entries(session, version)
     }
 
 

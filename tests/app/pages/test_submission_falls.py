@@ -167,7 +167,12 @@ def test_states_without_a_result(site: Site, entry: str) -> None:
     save_evaluation(site.service, entry, claimed_at=now(), percent=45)
     assert "lowest scores in this file: 45 % of the models are trained." in words(site.text(f"/submissions/{entry}"))
     save_evaluation(site.service, entry)
-    assert "will be continued; no action is needed." in words(site.text(f"/submissions/{entry}"))
+    assert "has not been continued yet; no action is needed." in words(site.text(f"/submissions/{entry}"))
+    # What is not listed is not evaluated, so its interrupted evaluation would never go on.
+    scores, token = np.ones((60, 30), dtype=np.float32), site.service.token("practised")
+    practice = site.service.submit_and_score(token, "retrained", npy(scores), kind="practice")["id"]
+    save_evaluation(site.service, practice)
+    assert heading not in site.text(f"/submissions/{practice}")
     save_evaluation(site.service, entry, ended_at=now(), reason="The recipe <cannot> train.")
     text = site.text(f"/submissions/{entry}")
     assert "could be trained. The recipe &lt;cannot&gt; train." in text
