@@ -77,9 +77,11 @@ def counterfactual(
 
 
 def check_out(out: Path | None) -> None:
-    """Exit if the folder of the file to write does not exist, before models are trained for it."""
+    """Exit if the file cannot be written since its folder does not exist or it is one, before models are trained for it."""
     if out is not None and not out.parent.is_dir():
         fail(exits.USAGE, f"--out: the folder {out.parent} does not exist.")
+    if out is not None and out.is_dir():
+        fail(exits.USAGE, f"--out: {out} is a folder. Name a file in it, such as {out / 'falls.npz'}.")
 
 
 def evaluate(

@@ -108,3 +108,6 @@ def test_trainer_reports_bad_score_files_and_folders(
     done = worker("counterfactual", "--benchmark", cached, "--scores", "scores.npy", "--out", "no/such/folder.npz")
     assert done.returncode == 2
     assert "--out: the folder no/such does not exist." in done.stderr
+    done = worker("counterfactual", "--benchmark", cached, "--scores", "scores.npy", "--out", ".")
+    assert done.returncode == 2
+    assert "--out: . is a folder. Name a file in it, such as falls.npz." in done.stderr

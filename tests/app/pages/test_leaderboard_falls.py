@@ -108,6 +108,17 @@ def test_a_class_that_falls_as_a_whole_is_noted(site: Site, entries: dict[str, s
     save_falls(site.service, entries["best"], range(15), (3, 12), 12, scale=0.5, p_value=0.5, others=0.0)
 
 
+def test_falls_without_intervals_are_in_no_scatter_plot(site: Site, tmp_path: Path) -> None:
+    example = write_benchmark(tmp_path, "single", N=30)
+    site.service.publish(example.folder)
+    for owner, noise in (("single-a", 0.1), ("single-b", 2.0)):
+        sent = site.service.submit_and_score(site.service.token(owner), "single", npy(example.scores(noise)))
+        save_falls(site.service, sent["id"], [3], (3, 12), 12)
+    text = site.text("/benchmarks/single")
+    assert 'data-chart="curves"' in text
+    assert 'data-chart="falls"' not in text
+
+
 def test_a_board_without_falls_has_no_column(site: Site) -> None:
     text = site.text("/benchmarks/toy")
     assert "Fall without" not in text
